@@ -1,0 +1,17 @@
+/** Gateway opcodes. See [Discord Docs/Opcodes and Status Codes#gateway-opcodes]. */
+export const Opcode = {
+  Dispatch: 0,
+  Heartbeat: 1,
+  Identify: 2,
+  PresenceUpdate: 3,
+  VoiceStateUpdate: 4,
+  Resume: 6,
+  Reconnect: 7,
+  RequestGuildMembers: 8,
+  InvalidSession: 9,
+  Hello: 10,
+  HeartbeatAck: 11,
+  RequestSoundboardSounds: 31,
+  RequestChannelInfo: 43,
+} as const
+export type Opcode = (typeof Opcode)[keyof typeof Opcode]
