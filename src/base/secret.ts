@@ -27,6 +27,8 @@ export class Secret {
 
 /** `postgres://user:***@host/db`: a URL as it may be logged. Anything unparsable is hidden whole. */
 export function redactUrl(url: string): string {
+  // `bob:pass@host` parses as the scheme `bob:`.
+  if (!url.includes('://') && url.includes('@')) return '[redacted]'
   try {
     const parsed = new URL(url)
     if (parsed.password !== '') parsed.password = '***'

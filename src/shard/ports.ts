@@ -223,14 +223,13 @@ export interface EventPush {
   hasRoom(): boolean
   whenRoom(signal: AbortSignal): Promise<void>
   /**
-   * Copies the event into the queues of the destinations that want it.
+   * Copies the event into the queues of the destinations that want it; where there is no room it is
+   * dropped and counted (the delivery asks hasRoom() first, except for a shard that sheds).
    *
    * @param lane   cache lane whose batch must be settled before the event may leave; -1: at once.
    * @param ticket that batch; ignored for lane -1.
    */
   push(event: Dispatch, lane: number, ticket: number): void
-  /** Counts the event as dropped in every destination that wanted it and has no room. */
-  drop(event: Dispatch, cause: string): void
   /** Batches of the lane up to this ticket are settled: what waited for them may leave. */
   settle(lane: number, ticket: number): void
 }

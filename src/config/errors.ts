@@ -1,0 +1,20 @@
+import { BaseError } from '../base/index.ts'
+
+export const CONFIG_ERRORS = {
+  CONFIG_UNKNOWN_FLAG:
+    'A flag is not known to this program. The message names the nearest one; -help lists all.',
+  CONFIG_BAD_VALUE:
+    'The value of a flag or an environment variable cannot be used. The message says what is expected.',
+  CONFIG_MISSING_VALUE:
+    'A flag that needs a value came without one. Write -flag value or -flag=value.',
+  CONFIG_NO_TOKEN:
+    "There is no bot token. Give it by -token-file, DISCORD_TOKEN or -token; it stands in Discord's Developer Portal under Bot.",
+  CONFIG_TOKEN_FILE:
+    'The file named by -token-file cannot be read. Check the path and its permissions.',
+  CONFIG_NOT_YET:
+    'The option asks for something that this version does not do. Leave it away, or upgrade when the release notes name it.',
+} as const
+
+export class ConfigError extends BaseError<keyof typeof CONFIG_ERRORS> {
+  override readonly name = 'ConfigError'
+}

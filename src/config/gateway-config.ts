@@ -1,0 +1,187 @@
+/** The configuration of `gateway`, checked and typed. */
+import { readFileSync } from 'node:fs'
+import { EVENT_NAMES } from '../discord/index.ts'
+import { messageOf, nearest, Secret } from '../base/index.ts'
+import { ConfigError } from './errors.ts'
+import { GATEWAY_OPTIONS } from './gateway-options.ts'
+import { parseIntents } from './intents.ts'
+import { badValue, type Env, isOn, parseOptions } from './parse.ts'
+
+export interface GatewayConfig {
+  /** Without the prefix `Bot `. */
+  readonly token: Secret
+  /** Null: the embedded store in dataDir. */
+  readonly psql: Secret | null
+  readonly dataDir: string
+  /** Null: no Redis. */
+  readonly redis: Secret | null
+  readonly redisPrefix: string
+  readonly name: string
+  readonly podId: string
+  /** Null: the fleet's stored count, else Discord's recommendation. */
+  readonly shardCount: number | null
+  readonly start: number
+  /** Exclusive; null: the shard count. */
+  readonly stop: number | null
+  readonly intents: number
+  /** Null: no listener. */
+  readonly grpcAddress: string | null
+  readonly httpAddress: string | null
+  readonly isProd: boolean
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
+  /** Without the version: `https://discord.com/api`. */
+  readonly discordApi: string
+  readonly compress: 'zlib-stream' | 'zstd-stream' | 'none'
+  readonly upstream: 'etf' | 'json'
+  readonly payload: 'd' | 'envelope'
+  readonly encoding: 'etf' | 'json' | 'etf-bare'
+  readonly queueEventsMax: number
+  readonly queueBytesMax: number
+  readonly leaseTtlSeconds: number
+  readonly identifyReservePercent: number
+  readonly identifyBreakerCount: number
+  /** Null: every event. */
+  readonly whitelist: ReadonlySet<string> | null
+  /** Sentences for the operator that do not stop the start. */
+  readonly warnings: readonly string[]
+}
+
+export type GatewayCommand =
+  | { readonly kind: 'help' }
+  | { readonly kind: 'version' }
+  | { readonly kind: 'run'; readonly config: GatewayConfig }
+
+/** @throws ConfigError with a sentence for the operator; see docs/errors.md. */
+export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCommand {
+  const { values, given, isHelp, isVersion } = parseOptions(GATEWAY_OPTIONS, argv, env)
+  if (isHelp) return { kind: 'help' }
+  if (isVersion) return { kind: 'version' }
+  const text = (flag: string): string => values.get(flag) ?? ''
+  const integer = (flag: string): number | null =>
+    values.has(flag) ? Number(values.get(flag)) : null
+  const address = (flag: string): string | null => (text(flag) === 'none' ? null : text(flag))
+  const psql = text('psql') === '' ? null : new Secret(text('psql'))
+  if (psql !== null && !/^postgres(ql)?:\/\//.test(psql.reveal())) {
+    throw badValue(
+      { flag: 'psql', kind: 'secret' },
+      '',
+      'a URL as postgres://user@host:5432/database',
+    )
+  }
+  if (text('etcd') !== 'none') {
+    throw new ConfigError(
+      'CONFIG_NOT_YET',
+      '-etcd: this version runs as one process; only `none` is known. Leave -etcd away.',
+      { flag: 'etcd' },
+    )
+  }
+  if ((env.MULTI_REDIS ?? '') !== '') {
+    throw new ConfigError(
+      'CONFIG_NOT_YET',
+      'MULTI_REDIS: this version pushes to one Redis. Unset the variable and give -redis.',
+    )
+  }
+  const start = integer('start') ?? 0
+  const stop = integer('stop')
+  const shardCount = integer('shards')
+  if (stop !== null && stop <= start) {
+    throw badValue(
+      { flag: 'stop', kind: 'integer' },
+      text('stop'),
+      `a number above -start ${start}`,
+    )
+  }
+  if (shardCount !== null && Math.max(start + 1, stop ?? 0) > shardCount) {
+    throw badValue(
+      { flag: stop === null ? 'start' : 'stop', kind: 'integer' },
+      text(stop === null ? 'start' : 'stop'),
+      `shards within -shards ${shardCount}`,
+    )
+  }
+  const warnings: string[] = []
+  return {
+    kind: 'run',
+    config: {
+      token: readToken(values.get('token'), values.get('token-file')),
+      psql,
+      dataDir: text('data'),
+      redis: readRedis(text('redis'), psql !== null),
+      redisPrefix: text('redis-prefix'),
+      name: text('name'),
+      podId: text('podId'),
+      shardCount,
+      start,
+      stop,
+      intents: parseIntents(text('intents')),
+      grpcAddress: address('addr'),
+      httpAddress: address('http'),
+      isProd: given.has('prod') && isOn(values.get('prod')),
+      logLevel: text('log-level') as GatewayConfig['logLevel'],
+      discordApi: readApi(text('discord-api')),
+      compress: text('compress') as GatewayConfig['compress'],
+      upstream: text('upstream') as GatewayConfig['upstream'],
+      payload: text('payload') as GatewayConfig['payload'],
+      encoding: text('encoding') as GatewayConfig['encoding'],
+      queueEventsMax: Number(text('queue-events-max')),
+      queueBytesMax: Number(text('queue-bytes-max')),
+      leaseTtlSeconds: Number(text('lease-ttl')),
+      identifyReservePercent: Number(text('identify-reserve')),
+      identifyBreakerCount: Number(text('identify-breaker')),
+      whitelist: readWhitelist(env.WHITELIST_EVENTS, warnings),
+      warnings,
+    },
+  }
+}
+
+function readToken(token: string | undefined, file: string | undefined): Secret {
+  let value = token ?? ''
+  if (value === '' && file !== undefined) {
+    try {
+      value = readFileSync(file, 'utf8')
+    } catch (error) {
+      throw new ConfigError(
+        'CONFIG_TOKEN_FILE',
+        `-token-file: ${messageOf(error)}`,
+        { file },
+        { cause: error },
+      )
+    }
+  }
+  value = value.trim().replace(/^Bot\s+/i, '')
+  if (value === '') {
+    throw new ConfigError(
+      'CONFIG_NO_TOKEN',
+      "there is no bot token. Give -token-file, DISCORD_TOKEN or -token; it stands in Discord's Developer Portal under Bot.",
+    )
+  }
+  return new Secret(value)
+}
+
+function readRedis(value: string, hasPsql: boolean): Secret | null {
+  if (value === 'none') return null
+  if (value !== '') return new Secret(value)
+  return hasPsql ? new Secret('localhost:6379') : null
+}
+
+function readApi(value: string): string {
+  if (!/^https?:\/\/[^/]/.test(value)) {
+    throw badValue({ flag: 'discord-api', kind: 'text' }, value, 'a URL as https://discord.com/api')
+  }
+  return value.replace(/\/+$/, '').replace(/\/v[0-9]+$/, '')
+}
+
+function readWhitelist(value: string | undefined, warnings: string[]): ReadonlySet<string> | null {
+  const names = (value ?? '')
+    .split(',')
+    .map((name) => name.trim().toUpperCase())
+    .filter((name) => name !== '')
+  if (names.length === 0) return null
+  for (const name of names) {
+    if (EVENT_NAMES.includes(name)) continue
+    const guess = nearest(name, EVENT_NAMES)
+    warnings.push(
+      `WHITELIST_EVENTS: ${name} is not an event that is known${guess === null ? '' : `; did you mean ${guess}`}. It is kept, in case Discord has added it.`,
+    )
+  }
+  return new Set(names)
+}

@@ -1,0 +1,213 @@
+/** Every option of `gateway`; -help, docs/config.md and the parser come from this table. */
+import type { Option } from './option.ts'
+
+export const GATEWAY_OPTIONS: readonly Option[] = [
+  {
+    flag: 'token',
+    env: ['DISCORD_TOKEN'],
+    kind: 'secret',
+    default: '',
+    sentence:
+      "The bot's token, with or without the prefix `Bot `. Others on the host can read a command line: prefer -token-file or the environment.",
+  },
+  {
+    flag: 'token-file',
+    kind: 'text',
+    default: '',
+    sentence: 'A file that holds the token.',
+  },
+  {
+    flag: 'psql',
+    aliases: ['psqlAddr'],
+    kind: 'secret',
+    default: '',
+    sentence:
+      'URL of the Postgres that keeps guild state and sessions. Without it the embedded store in -data is used.',
+  },
+  {
+    flag: 'redis',
+    kind: 'secret',
+    default: '',
+    sentence:
+      'Redis that takes the events: host:port, redis:// or rediss://, or `none`. Default: localhost:6379 with -psql, none without.',
+  },
+  {
+    flag: 'redis-prefix',
+    kind: 'text',
+    default: 'gateway:events:',
+    sentence: 'What stands before the event name in the key of a Redis list.',
+  },
+  {
+    flag: 'etcd',
+    kind: 'text',
+    default: 'none',
+    sentence:
+      'etcd endpoints, comma-separated, for several workers. This version knows only `none`.',
+  },
+  {
+    flag: 'name',
+    kind: 'text',
+    default: 'gateway',
+    sentence: 'Name of the fleet: part of the session rows and of the Redis client name.',
+  },
+  {
+    flag: 'podId',
+    kind: 'text',
+    default: '',
+    sentence: 'Appended to the Redis client name: `name-podId`.',
+  },
+  {
+    flag: 'shards',
+    kind: 'integer',
+    min: 1,
+    max: 100_000,
+    default: '',
+    sentence:
+      "Total number of shards. Default: the fleet's stored count, else what Discord recommends.",
+  },
+  {
+    flag: 'start',
+    kind: 'integer',
+    default: '',
+    sentence: 'First shard of this process. Default: 0.',
+  },
+  {
+    flag: 'stop',
+    kind: 'integer',
+    min: 1,
+    default: '',
+    sentence: 'The shard behind the last one of this process. Default: the total.',
+  },
+  {
+    flag: 'intents',
+    kind: 'text',
+    default: 'default',
+    sentence:
+      'What Discord shall send: `default`, `all`, `fast`, intent names separated by commas, or a number.',
+  },
+  {
+    flag: 'addr',
+    kind: 'text',
+    default: 'localhost:50051',
+    sentence: 'Address of the gRPC listener (management, event subscription), or `none`.',
+  },
+  {
+    flag: 'http',
+    aliases: ['pprof'],
+    kind: 'text',
+    default: 'localhost:6060',
+    sentence:
+      'Address of the HTTP listener: /metrics, and with the embedded store the State routes; or `none`.',
+  },
+  {
+    flag: 'prod',
+    kind: 'switch',
+    default: '',
+    sentence: 'Logs JSON lines instead of text.',
+  },
+  {
+    flag: 'log-level',
+    kind: 'choice',
+    choices: ['debug', 'info', 'warn', 'error'],
+    default: 'info',
+    sentence: 'The least important lines that are logged.',
+  },
+  {
+    flag: 'discord-api',
+    kind: 'text',
+    default: 'https://discord.com/api',
+    sentence: "URL of Discord's REST API without the version; gateway-sim prints its own.",
+  },
+  {
+    flag: 'compress',
+    kind: 'choice',
+    choices: ['zlib-stream', 'zstd-stream', 'none'],
+    default: 'zlib-stream',
+    sentence: 'Transport compression of the connections to Discord.',
+  },
+  {
+    flag: 'upstream',
+    kind: 'choice',
+    choices: ['etf', 'json'],
+    default: 'etf',
+    sentence:
+      'Encoding of the connections to Discord. json is slower: each frame is parsed and written again.',
+  },
+  {
+    flag: 'payload',
+    kind: 'choice',
+    choices: ['d', 'envelope'],
+    default: 'd',
+    sentence:
+      'What is pushed: the bare payload as the ancestor does, or a map with t, s, op, d, shard, shard_count, session_id, class and received_at.',
+  },
+  {
+    flag: 'encoding',
+    kind: 'choice',
+    choices: ['etf', 'json', 'etf-bare'],
+    default: 'etf',
+    sentence:
+      'How it is written: an external term with its version byte 131, JSON, or a term without the version byte.',
+  },
+  {
+    flag: 'queue-events-max',
+    kind: 'integer',
+    min: 1000,
+    max: 10_000_000,
+    unit: 'events',
+    default: '100000',
+    sentence: 'Events that wait for a destination before the shards are parked.',
+  },
+  {
+    flag: 'queue-bytes-max',
+    kind: 'integer',
+    min: 1_048_576,
+    unit: 'bytes',
+    default: '67108864',
+    sentence: 'Bytes that wait for a destination before the shards are parked.',
+  },
+  {
+    flag: 'data',
+    kind: 'text',
+    default: './gateway-data',
+    sentence: 'Folder of the embedded store. One process at a time.',
+  },
+  {
+    flag: 'lease-ttl',
+    kind: 'integer',
+    min: 3,
+    max: 300,
+    unit: 'seconds',
+    default: '10',
+    sentence: 'How long a shard stays with a worker that no longer answers.',
+  },
+  {
+    flag: 'identify-reserve',
+    kind: 'integer',
+    max: 100,
+    unit: 'percent',
+    default: '5',
+    sentence: "Share of the day's identifies that is kept back; below it no identify is sent.",
+  },
+  {
+    flag: 'identify-breaker',
+    kind: 'integer',
+    min: 1,
+    unit: 'identifies',
+    default: '3',
+    sentence: 'Identifies of one shard in 10 minutes after which it stops identifying.',
+  },
+]
+
+/** Environment variables that are options without a flag, as in the ancestor. */
+export const GATEWAY_VARIABLES: readonly { readonly name: string; readonly sentence: string }[] = [
+  {
+    name: 'WHITELIST_EVENTS',
+    sentence:
+      'Names of the events that are pushed, comma-separated. Unset: all. READY and RESUMED are never pushed, GUILD_MEMBERS_CHUNK only if named here.',
+  },
+  {
+    name: 'MULTI_REDIS',
+    sentence: 'Several Redis servers with a whitelist each. Refused by this version.',
+  },
+]

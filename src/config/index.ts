@@ -1,0 +1,8 @@
+export { renderConfigDoc } from './doc.ts'
+export { CONFIG_ERRORS, ConfigError } from './errors.ts'
+export { readGatewayConfig } from './gateway-config.ts'
+export type { GatewayConfig } from './gateway-config.ts'
+export { GATEWAY_OPTIONS } from './gateway-options.ts'
+export { renderHelp } from './help.ts'
+export { badValue, isOn, parseOptions } from './parse.ts'
+export { STATE_OPTIONS } from './state-options.ts'

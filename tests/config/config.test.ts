@@ -1,0 +1,167 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import {
+  ConfigError,
+  GATEWAY_OPTIONS,
+  type GatewayConfig,
+  readGatewayConfig,
+  renderHelp,
+} from '../../src/config/index.ts'
+
+function config(argv: string[], env: Record<string, string> = {}): GatewayConfig {
+  const command = readGatewayConfig(argv, env)
+  if (command.kind !== 'run') throw new Error(command.kind)
+  return command.config
+}
+
+function failure(argv: string[], env: Record<string, string> = {}): ConfigError {
+  try {
+    readGatewayConfig(argv, env)
+  } catch (error) {
+    if (error instanceof ConfigError) return error
+    throw error
+  }
+  throw new Error('no error')
+}
+
+test('one or two dashes, a space or an equals sign', () => {
+  for (const argv of [
+    ['-token', 'x', '-shards', '4'],
+    ['--token=x', '--shards=4'],
+    ['-token=x', '--shards', '4'],
+  ]) {
+    const { token, shardCount } = config(argv)
+    expect([token.reveal(), shardCount]).toEqual(['x', 4])
+  }
+})
+
+test('the prefix Bot may be there or not', () => {
+  expect(config(['-token', 'Bot x']).token.reveal()).toBe('x')
+})
+
+test('the flag wins over GATEWAY_<FLAG>, that over the bare variable, that over the default', () => {
+  const env = { DISCORD_TOKEN: 'bare', GATEWAY_TOKEN: 'prefixed', GATEWAY_NAME: 'fleet' }
+  expect(config(['-token', 'flag'], env).token.reveal()).toBe('flag')
+  expect(config([], env).token.reveal()).toBe('prefixed')
+  expect(config([], { DISCORD_TOKEN: 'bare' }).token.reveal()).toBe('bare')
+  expect(config([], env).name).toBe('fleet')
+  expect(config(['-token', 'x']).name).toBe('gateway')
+})
+
+test("the container's bare names are not read by the program", () => {
+  expect(config(['-token', 'x'], { NAME: 'other', ADDR: ':80' }).name).toBe('gateway')
+})
+
+test('an empty value means not given', () => {
+  const { redis, psql } = config(['-token', 'x', '--redis=', '-psql', ''])
+  expect([redis, psql]).toEqual([null, null])
+})
+
+test('without Postgres there is no Redis unless asked; with it localhost as in the ancestor', () => {
+  expect(config(['-token', 'x']).redis).toBeNull()
+  expect(config(['-token', 'x', '-psql', 'postgres://h/d']).redis?.reveal()).toBe('localhost:6379')
+  expect(config(['-token', 'x', '-psqlAddr', 'postgres://h/d']).psql?.reveal()).toBe(
+    'postgres://h/d',
+  )
+  expect(config(['-token', 'x', '-psql', 'postgres://h/d', '-redis', 'none']).redis).toBeNull()
+  expect(config(['-token', 'x', '-redis', 'r:1']).redis?.reveal()).toBe('r:1')
+})
+
+test('a token file is read, and a missing one is named', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'gateway-config-'))
+  try {
+    const file = join(folder, 'token')
+    writeFileSync(file, 'Bot abc\n')
+    expect(config(['-token-file', file]).token.reveal()).toBe('abc')
+    const error = failure(['-token-file', join(folder, 'missing')])
+    expect(error.code).toBe('CONFIG_TOKEN_FILE')
+    expect(error.message).toContain('missing')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('no token is said with the cure', () => {
+  const error = failure([])
+  expect(error.code).toBe('CONFIG_NO_TOKEN')
+  expect(error.message).toContain('-token-file')
+})
+
+test('an unknown flag names the nearest one', () => {
+  const error = failure(['-tokn', 'x'])
+  expect(error.code).toBe('CONFIG_UNKNOWN_FLAG')
+  expect(error.message).toContain('did you mean -token')
+  expect(failure(['token']).code).toBe('CONFIG_UNKNOWN_FLAG')
+})
+
+test('a flag without its value is named', () => {
+  expect(failure(['-token', 'x', '-shards']).code).toBe('CONFIG_MISSING_VALUE')
+  expect(failure(['-token', '-shards', '4']).code).toBe('CONFIG_MISSING_VALUE')
+})
+
+test('values are checked, with the choice that was meant', () => {
+  for (const [argv, part] of [
+    [['-shards', 'four'], 'a whole number'],
+    [['-shards', '0'], 'from 1'],
+    [['-shards', '4', '-stop', '5'], 'within -shards 4'],
+    [['-start', '3', '-stop', '3'], 'above -start 3'],
+    [['-encoding', 'jsn'], 'did you mean json'],
+    [['-intents', 'GUILD_MEMBER'], 'did you mean GUILD_MEMBERS'],
+    [['-discord-api', 'discord.com'], 'a URL'],
+    [['-psql', 'host:5432'], 'postgres://'],
+  ] as const) {
+    const error = failure(['-token', 'x', ...argv])
+    expect(error.code).toBe('CONFIG_BAD_VALUE')
+    expect(error.message).toContain(part)
+  }
+})
+
+test('a secret is not repeated in the error', () => {
+  expect(failure(['-token', 'x', '-psql', 'bob:hunter2@host']).message).not.toContain('hunter2')
+})
+
+test('etcd and MULTI_REDIS are refused with a sentence until they are there', () => {
+  expect(failure(['-token', 'x', '-etcd', 'http://localhost:2379']).code).toBe('CONFIG_NOT_YET')
+  expect(failure(['-token', 'x'], { MULTI_REDIS: '{"a:1":[]}' }).code).toBe('CONFIG_NOT_YET')
+  expect(config(['-token', 'x', '-etcd', 'none']).name).toBe('gateway')
+})
+
+test('intents are a preset, names or a number', () => {
+  const intents = (value: string): number => config(['-token', 'x', '-intents', value]).intents
+  expect(intents('all')).toBe(0xffff)
+  expect(intents('GUILDS, guild_members')).toBe(3)
+  expect(intents('513')).toBe(513)
+})
+
+test('an unknown event on the whitelist is a warning with the nearest, and stays', () => {
+  const { whitelist, warnings } = config(['-token', 'x'], {
+    WHITELIST_EVENTS: 'MESSAGE_CREATE, GUILD_MEMBER_CHUNK',
+  })
+  expect([...(whitelist ?? [])]).toEqual(['MESSAGE_CREATE', 'GUILD_MEMBER_CHUNK'])
+  expect(warnings).toHaveLength(1)
+  expect(warnings[0]).toContain('GUILD_MEMBERS_CHUNK')
+  expect(config(['-token', 'x']).whitelist).toBeNull()
+})
+
+test('-prod is a switch with an optional value', () => {
+  expect(config(['-token', 'x', '-prod']).isProd).toBe(true)
+  expect(config(['-prod', 'true', '-token', 'x']).isProd).toBe(true)
+  expect(config(['-token', 'x', '-prod=']).isProd).toBe(false)
+  expect(config(['-token', 'x', '-prod=false']).isProd).toBe(false)
+  expect(config(['-token', 'x', '-prod', '-shards', '2']).shardCount).toBe(2)
+})
+
+test("Discord's address may carry a version and a slash at its end", () => {
+  const api = (value: string): string => config(['-token', 'x', '-discord-api', value]).discordApi
+  expect(api('http://127.0.0.1:1/api/v10/')).toBe('http://127.0.0.1:1/api')
+  expect(api('http://127.0.0.1:1/api')).toBe('http://127.0.0.1:1/api')
+})
+
+test('help and version win over everything else', () => {
+  expect(readGatewayConfig(['-help'], {}).kind).toBe('help')
+  expect(readGatewayConfig(['-version', '-shards', 'x'], {}).kind).toBe('version')
+  const help = renderHelp('gateway', 'holds shards', GATEWAY_OPTIONS)
+  for (const { flag } of GATEWAY_OPTIONS) expect(help).toContain(`-${flag}`)
+})
