@@ -1,0 +1,35 @@
+import { BaseError } from '../base/index.ts'
+
+/** Every code of the room: what it means and what to do. docs/errors.md is made from this table. */
+export const CACHE_ERRORS = {
+  CACHE_UNREACHABLE:
+    'Postgres did not answer at the address of -psql. Check the address, that the server runs and that this host may connect; at start the program tries for 30 s, later it tries on for good.',
+  CACHE_REFUSED:
+    'Postgres answered and refused the login: wrong user, password, database or pg_hba.conf. Correct -psql; trying again would not help.',
+  CACHE_CONNECTION_LOST:
+    'The connection to Postgres broke while a statement ran. It is opened again with a growing pause; what was not committed is written again.',
+  CACHE_MIGRATION_CHANGED:
+    'A migration file differs from what ran on this database. Restore the file of that release: migrations are never edited, only added.',
+  CACHE_MIGRATION_FAILED:
+    'A migration did not run; the database is as it was before it. The cause says why: most often the role of -psql may not create tables.',
+  CACHE_ANCESTOR_DATABASE:
+    'The database holds tables of tatsuworks/gateway and was never adopted. Give an empty database, or adopt this one first.',
+  CACHE_OTHER_BOT:
+    'The database belongs to another bot. One database holds the state of one bot: give this bot a database of its own.',
+  CACHE_OTHER_FLEET:
+    'The database belongs to a fleet of another -name. Start with that name, or give this fleet a database of its own.',
+  CACHE_NO_FLEET:
+    'The database was never used by a gateway: it has no fleet row. Start `gateway` on it first, or correct -psql.',
+  CACHE_DATA_LOCKED:
+    'Another process uses the folder of -data. Two processes on it would destroy it: stop the one with the pid in the message, or give another folder.',
+  CACHE_DATA_UNUSABLE:
+    'The folder of -data cannot be created, written or opened as a database. The cause says why; a folder that was damaged has to be moved away.',
+  CACHE_CLOSED: 'The cache was used after it was closed: the program is stopping.',
+} as const
+
+export type CacheErrorCode = keyof typeof CACHE_ERRORS
+
+/** What goes wrong between the gateway and its database. docs/errors.md#cache */
+export class CacheError extends BaseError<CacheErrorCode> {
+  override readonly name = 'CacheError'
+}

@@ -1,0 +1,14 @@
+export { openDatabase } from './database.ts'
+export type {
+  Connection,
+  Database,
+  DatabaseCapabilities,
+  DatabaseDeps,
+  EmbeddedOptions,
+  PostgresOptions,
+  Queryable,
+} from './database.ts'
+export { CACHE_ERRORS, CacheError } from './errors.ts'
+export type { CacheErrorCode } from './errors.ts'
+export { migrate } from './migrate.ts'
+export type { MigrateDeps, MigrateResult, Migration } from './migrate.ts'

@@ -1,0 +1,105 @@
+import pg from 'pg'
+import { backoffMs, redactUrl, sleep } from '../base/index.ts'
+import { ClientConnection, connectError, statementError } from './client-connection.ts'
+import type { Connection, Database, DatabaseDeps, PostgresOptions } from './database.ts'
+import { CacheError } from './errors.ts'
+
+const START_TIMEOUT_MS = 30_000
+const STATEMENT_TIMEOUT_MS = 30_000
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
+const CONNECT_TIMEOUT_MS = 10_000
+const POOL_CONNECTIONS_MAX = 4
+/** Batches of 1,000 are as fast as 5,000 and hold their locks for less long. */
+const ROWS_PER_STATEMENT_MAX = 1000
+
+/** Opens a pool for single statements; lanes get connections of their own. */
+export async function openPostgres(
+  options: PostgresOptions,
+  deps: DatabaseDeps,
+): Promise<Database> {
+  const address = redactUrl(options.url.reveal())
+  const config = {
+    connectionString: options.url.reveal(),
+    application_name: `gateway ${options.name}`,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
+    idle_in_transaction_session_timeout:
+      options.idleInTransactionTimeoutMs ?? IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    keepAlive: true,
+  } satisfies pg.ClientConfig
+  const connectionsMax = options.connectionsMax ?? POOL_CONNECTIONS_MAX
+  const pool = new pg.Pool({ ...config, max: connectionsMax })
+  pool.on('error', (error) => {
+    deps.log.debug('idle database connection lost', { address, error: error.message })
+  })
+  try {
+    await untilItAnswers(pool, address, options.startTimeoutMs ?? START_TIMEOUT_MS, deps)
+  } catch (error) {
+    await pool.end()
+    throw error
+  }
+  const connections = new Set<Connection>()
+  const makeClient = (): pg.Client =>
+    new pg.Client({ ...config, pipeline: true } as pg.ClientConfig)
+  return {
+    kind: 'postgres',
+    address,
+    capabilities: {
+      connectionsMax,
+      hasTimeouts: true,
+      rowsPerStatementMax: ROWS_PER_STATEMENT_MAX,
+    },
+    async query<Row>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]> {
+      const query: pg.QueryConfig = { text }
+      if (values !== undefined) query.values = values as unknown[]
+      if (name !== undefined) query.name = name
+      try {
+        return (await pool.query(query)).rows as Row[]
+      } catch (error) {
+        throw statementError(error, address)
+      }
+    },
+    connect() {
+      const connection = new ClientConnection(makeClient, address)
+      connections.add(connection)
+      return Promise.resolve(connection)
+    },
+    async close() {
+      await Promise.all([...connections].map((connection) => connection.close()))
+      await pool.end()
+    },
+  }
+}
+
+/** Tries with backoff: a deploy often starts the database and us together. */
+async function untilItAnswers(
+  pool: pg.Pool,
+  address: string,
+  timeoutMs: number,
+  deps: DatabaseDeps,
+): Promise<void> {
+  const startedAt = deps.clock.monotonic()
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await pool.query('select 1')
+      return
+    } catch (thrown) {
+      const error = connectError(thrown, address)
+      if (!error.retryable) throw error
+      const waitMs = backoffMs(attempt, deps.random, { baseMs: 200, maxMs: 5000 })
+      const elapsedMs = deps.clock.monotonic() - startedAt
+      if (elapsedMs + waitMs > timeoutMs) {
+        throw new CacheError(
+          'CACHE_UNREACHABLE',
+          `Postgres at ${address} did not answer in ${attempt + 1} attempts over ${Math.round(elapsedMs / 1000)} s. Is it running, and is -psql right?`,
+          { address, attempts: attempt + 1 },
+          { cause: thrown, retryable: true },
+        )
+      }
+      if (attempt === 0) {
+        deps.log.warn('database does not answer, trying again', { address, error: error.message })
+      }
+      await sleep(deps.clock, waitMs)
+    }
+  }
+}
