@@ -102,12 +102,12 @@ export class ServerProcess {
   /** Starts it again on the same port and data. Resolves once it takes connections. */
   async start(): Promise<void> {
     if (this.#child !== null) throw new Error(`${this.#spec.name} runs already`)
-    const { command, args, account, env, name, readyPattern, stopSignal } = this.#spec
+    const { command, args, account, env, name, readyPattern } = this.#spec
     const child = spawnTied(command, args(this.#port, this.dataDir), {
       account,
       cwd: this.dataDir,
       env: env ?? {},
-      deathSignal: stopSignal,
+      deathSignal: 'SIGKILL',
     })
     this.#child = child
     let printed = ''
