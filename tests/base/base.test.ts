@@ -45,7 +45,7 @@ describe('random', () => {
 describe('secret', () => {
   test('does not show itself in strings, JSON or inspect', () => {
     const secret = new Secret('hunter2')
-    const shown = `${secret} ${JSON.stringify({ secret })} ${inspect({ secret })}`
+    const shown = `${String(secret)} ${JSON.stringify({ secret })} ${inspect({ secret })}`
     expect(shown).not.toContain('hunter2')
     expect(secret.reveal()).toBe('hunter2')
   })
