@@ -1,9 +1,13 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 import { freshDatabase } from './postgres.ts'
 import { sharedRedis } from './redis.ts'
 import { startEtcd, startPostgres, startRedis } from './servers.ts'
+import { until } from './until.ts'
 
 async function query(url: string, sql: string): Promise<unknown[]> {
   const client = new pg.Client({ connectionString: url })
@@ -23,6 +27,15 @@ async function redisCommand(url: string, name: string, ...args: string[]): Promi
     return await redis.call(name, ...args)
   } finally {
     redis.disconnect()
+  }
+}
+
+function hasEnded(pid: number): boolean {
+  try {
+    // Where no init reaps it, what is left is a zombie.
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')
+  } catch {
+    return true
   }
 }
 
@@ -78,4 +91,18 @@ test('etcd answers and comes back with its data', async () => {
   })
   expect(await range.json()).toMatchObject({ kvs: [{ value: 'dmFsdWU=' }] })
   await server.stop()
+})
+
+test('servers die with a test process that is killed, and the next start sweeps their data', async () => {
+  const script = new URL('./fixtures/start-and-hang.ts', import.meta.url).pathname
+  const child = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const [line] = (await once(child.stdout, 'data')) as [Buffer]
+  const servers = JSON.parse(line.toString()) as { pid: number; dataDir: string }[]
+  child.kill('SIGKILL')
+  await until(() => servers.every(({ pid }) => hasEnded(pid)), {
+    what: 'the end of both servers',
+  })
+  const next = await startRedis()
+  expect(servers.map(({ dataDir }) => existsSync(dataDir))).toEqual([false, false])
+  await next.stop()
 })
