@@ -98,7 +98,9 @@ test('servers die with a test process that is killed, and the next start sweeps 
   const child = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] })
   const [line] = (await once(child.stdout, 'data')) as [Buffer]
   const servers = JSON.parse(line.toString()) as { pid: number; dataDir: string }[]
+  const exit = once(child, 'exit')
   child.kill('SIGKILL')
+  await exit
   await until(() => servers.every(({ pid }) => hasEnded(pid)), {
     what: 'the end of both servers',
   })
