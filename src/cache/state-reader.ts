@@ -123,7 +123,7 @@ export class StateReader {
    */
   async *membersMatching(guildId: string, search: string): JsonList {
     // No stored name can hold a NUL, and Postgres takes none in a parameter.
-    if ([...search].length < SEARCH_CHARACTERS_MIN || search.includes('\0')) {
+    if (Array.from(search).length < SEARCH_CHARACTERS_MIN || search.includes('\0')) {
       yield '[]'
       return
     }

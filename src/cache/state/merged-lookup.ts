@@ -1,6 +1,6 @@
 /** What the reader needs of a database; `Database` has it. */
 export interface QueryPort {
-  query<Row>(text: string, values?: unknown[], name?: string): Promise<Row[]>
+  query<Row>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]>
 }
 
 /**

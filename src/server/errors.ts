@@ -1,0 +1,109 @@
+import { status } from '@grpc/grpc-js'
+import { BaseError } from '../base/index.ts'
+
+/** Every code of the room: what it means and what to do. docs/errors.md is made from this table. */
+export const SERVER_ERRORS = {
+  SERVER_BAD_REQUEST:
+    'A parameter of the request cannot be used. The answer names it and says what is expected.',
+  SERVER_NOT_FOUND:
+    'The cache does not know the object: it does not exist, or no event has told of it since the bot can see it.',
+  SERVER_NO_ROUTE: 'No route has this path and method. docs/state.md lists the routes.',
+  SERVER_SHARD_NOT_FOUND:
+    'The shard does not run in this process. Ask the process whose -start and -stop hold it.',
+  SERVER_SHARD_NOT_READY:
+    'The shard has no session at the moment, so it cannot send to Discord. Ask again when it is connected.',
+  SERVER_DATABASE_AWAY:
+    'The database does not answer. The program connects again by itself; ask again after the seconds of Retry-After.',
+  SERVER_DATABASE_EMPTY:
+    'The database has none of the tables of the gateway. Start `gateway` on it first, or correct -psql.',
+  SERVER_BUSY:
+    'More requests are under way than the program takes at a time. Ask again after the seconds of Retry-After.',
+  SERVER_INTERNAL: 'The request failed inside the program. Its log says why.',
+  SERVER_CANNOT_LISTEN:
+    'The address of a listener cannot be used: another program has it, it is not an address of this host, or the port needs privileges. Give another one by the flag that the message names.',
+} as const
+
+export type ServerErrorCode = keyof typeof SERVER_ERRORS
+
+/** What a listener answers instead of the thing asked for, or why it cannot listen. docs/errors.md#server */
+export class ServerError extends BaseError<ServerErrorCode> {
+  override readonly name = 'ServerError'
+}
+
+interface Answer {
+  readonly httpStatus: number
+  readonly grpcStatus: status
+  /** Seconds for Retry-After. */
+  readonly retryAfterSeconds?: number
+}
+
+/** The one table from errors to what a client sees. */
+const ANSWERS: Readonly<Record<ServerErrorCode, Answer>> = {
+  SERVER_BAD_REQUEST: { httpStatus: 400, grpcStatus: status.INVALID_ARGUMENT },
+  SERVER_NOT_FOUND: { httpStatus: 404, grpcStatus: status.NOT_FOUND },
+  SERVER_NO_ROUTE: { httpStatus: 404, grpcStatus: status.UNIMPLEMENTED },
+  SERVER_SHARD_NOT_FOUND: { httpStatus: 404, grpcStatus: status.NOT_FOUND },
+  SERVER_SHARD_NOT_READY: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 5 },
+  SERVER_DATABASE_AWAY: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 2 },
+  SERVER_DATABASE_EMPTY: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 10 },
+  SERVER_BUSY: { httpStatus: 503, grpcStatus: status.RESOURCE_EXHAUSTED, retryAfterSeconds: 1 },
+  SERVER_INTERNAL: { httpStatus: 500, grpcStatus: status.INTERNAL },
+  SERVER_CANNOT_LISTEN: { httpStatus: 500, grpcStatus: status.INTERNAL },
+}
+
+export function answerOf(error: ServerError): Answer {
+  return ANSWERS[error.code]
+}
+
+/** Postgres: no such table, no such column. See [PostgreSQL/Appendix A]. */
+const EMPTY_DATABASE = new Set(['42P01', '42703'])
+/** Shutting down, crashed, starting up, dropped under us, cancelled by statement_timeout; out of connections. */
+const DATABASE_AWAY = /^(57P0[1-4]|57014|53\d\d\d|08\d\d\d)$/
+const NETWORK_AWAY = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+])
+const CAUSES_MAX = 5
+
+/** Anything that was thrown under a request, as the error that its client may see. */
+export function toServerError(thrown: unknown): ServerError {
+  let error: unknown = thrown
+  for (let depth = 0; error instanceof Error && depth < CAUSES_MAX; depth++) {
+    if (error instanceof ServerError) return error
+    const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
+    if (EMPTY_DATABASE.has(code)) {
+      return new ServerError(
+        'SERVER_DATABASE_EMPTY',
+        'The database holds no gateway tables yet: no gateway has run on it.',
+        {},
+        { cause: thrown, retryable: true },
+      )
+    }
+    const isRetryable = error instanceof BaseError && error.retryable
+    if (isRetryable || DATABASE_AWAY.test(code) || NETWORK_AWAY.has(code)) {
+      return new ServerError(
+        'SERVER_DATABASE_AWAY',
+        'The database does not answer at the moment.',
+        {},
+        { cause: thrown, retryable: true },
+      )
+    }
+    error = error.cause
+  }
+  return new ServerError(
+    'SERVER_INTERNAL',
+    'The request failed inside the program; its log says why.',
+    {},
+    { cause: thrown },
+  )
+}
+
+/** The sentence without the code in front, for people who read an answer. */
+export function sentenceOf(error: ServerError): string {
+  return error.message.slice(`[${error.code}] `.length)
+}

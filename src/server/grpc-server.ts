@@ -1,0 +1,116 @@
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import {
+  Server,
+  ServerCredentials,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js'
+import { loadSync, type Options, type PackageDefinition } from '@grpc/proto-loader'
+import { ReflectionService } from '@grpc/reflection'
+import { HealthImplementation } from 'grpc-health-check'
+import type { Clock, Log } from '../base/index.ts'
+import { cannotListen, formatAddress, parseListenAddress } from './address.ts'
+import type { GatewayControl } from './gateway-control.ts'
+import { gatewayService } from './gateway-service.ts'
+
+/** A further service on the same listener. */
+export interface GrpcService {
+  /** Full name: `gateway.Events`. */
+  readonly name: string
+  readonly definition: ServiceDefinition
+  readonly implementation: UntypedServiceImplementation
+  /** Path of its proto file; with it reflection tells of the service. */
+  readonly protoFile?: string
+}
+
+export interface GrpcOptions {
+  /** `host:port`, port 0 for a free one. */
+  readonly address: string
+  /** The flag that the address came from, for messages. */
+  readonly flag: string
+  readonly control: GatewayControl
+  readonly services?: readonly GrpcService[]
+  readonly clock: Clock
+  readonly log: Log
+}
+
+export interface GrpcServer {
+  /** `host:port`, with the port that was bound. */
+  readonly address: string
+  /** What grpc.health.v1 answers, for the whole and for each service. SERVING from the start. */
+  setServing(isServing: boolean): void
+  /** Accepts no more, lets the calls under way end for 2 s, cuts the others. */
+  close(): Promise<void>
+}
+
+const GATEWAY = 'gateway.Gateway'
+const CLOSE_TIMEOUT_MS = 2000
+const LOADER_OPTIONS: Options = { keepCase: true, longs: String, enums: String, defaults: true }
+
+/**
+ * Starts the management listener: gateway.Gateway, further services, reflection and health.
+ *
+ * @throws ServerError SERVER_CANNOT_LISTEN
+ */
+export async function startGrpcServer(options: GrpcOptions): Promise<GrpcServer> {
+  const { host, port } = parseListenAddress(options.address, options.flag)
+  const services = options.services ?? []
+  const protoFile = gatewayProtoFile()
+  // One load for all files: reflection keeps one file per package, and they share one.
+  const known = loadSync(
+    [protoFile, ...services.flatMap((service) => service.protoFile ?? [])],
+    LOADER_OPTIONS,
+  )
+  const server = new Server()
+  server.addService(serviceIn(known, GATEWAY), gatewayService(options))
+  for (const service of services) server.addService(service.definition, service.implementation)
+  new ReflectionService(known).addToServer(server)
+  const names = ['', GATEWAY, ...services.map((service) => service.name)]
+  const health = new HealthImplementation(
+    Object.fromEntries(names.map((name) => [name, 'SERVING' as const])),
+  )
+  health.addToServer(server)
+  const boundPort = await bind(server, formatAddress({ host, port })).catch((error: unknown) => {
+    server.forceShutdown()
+    throw cannotListen(options.address, options.flag, error)
+  })
+  const setServing = (isServing: boolean): void => {
+    for (const name of names) health.setStatus(name, isServing ? 'SERVING' : 'NOT_SERVING')
+  }
+  return {
+    address: formatAddress({ host, port: boundPort }),
+    setServing,
+    close() {
+      setServing(false)
+      return new Promise((resolve) => {
+        const cut = options.clock.setTimeout(() => server.forceShutdown(), CLOSE_TIMEOUT_MS)
+        server.tryShutdown(() => {
+          options.clock.clearTimeout(cut)
+          resolve()
+        })
+      })
+    },
+  }
+}
+
+function bind(server: Server, address: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
+      if (error === null) resolve(port)
+      else reject(error)
+    })
+  })
+}
+
+function serviceIn(known: PackageDefinition, name: string): ServiceDefinition {
+  return known[name] as ServiceDefinition
+}
+
+/** Beside src in a clone, beside dist in an installed program. */
+function gatewayProtoFile(): string {
+  const candidates = ['../../proto/gateway.proto', '../../../proto/gateway.proto'].map((path) =>
+    fileURLToPath(new URL(path, import.meta.url)),
+  )
+  return candidates.find((path) => existsSync(path)) ?? candidates[0]!
+}

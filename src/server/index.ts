@@ -1,0 +1,6 @@
+export { SERVER_ERRORS, ServerError } from './errors.ts'
+export type { GatewayControl, ShardStat, ShardStatus } from './gateway-control.ts'
+export { startGrpcServer } from './grpc-server.ts'
+export type { GrpcServer, GrpcService } from './grpc-server.ts'
+export { startHttpServer } from './http-server.ts'
+export type { HttpOptions, HttpServer } from './http-server.ts'
