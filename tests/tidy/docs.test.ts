@@ -1,0 +1,101 @@
+import { describe, expect, test } from 'vitest'
+import { collectErrorTables, renderedPages } from '../../scripts/docs-pages.ts'
+import { linesMatching, projectFiles, readProjectFile } from './tree.ts'
+
+interface Manifest {
+  readonly scripts?: Readonly<Record<string, string>>
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly devDependencies?: Readonly<Record<string, string>>
+}
+
+const manifest = readManifest('package.json')
+const pages = projectFiles.filter((path) => path.endsWith('.md'))
+
+function readManifest(path: string): Manifest {
+  return JSON.parse(readProjectFile(path)) as Manifest
+}
+
+function dependenciesOf({ dependencies, devDependencies }: Manifest): [string, string][] {
+  return Object.entries({ ...dependencies, ...devDependencies })
+}
+
+describe('docs', () => {
+  test('the pages made from tables in the source are as "npm run docs" writes them', async () => {
+    for (const { path, text } of await renderedPages()) {
+      expect(readProjectFile(path), `${path}: run npm run docs`).toBe(text)
+    }
+  })
+
+  test('an error code begins with its room, is unique, and its text is whole sentences', async () => {
+    const codes: string[] = []
+    for (const { room, codes: table } of await collectErrorTables()) {
+      for (const [code, text] of Object.entries(table)) {
+        expect(code).toMatch(new RegExp(`^${room.toUpperCase()}_[A-Z0-9_]+$`))
+        expect(text, code).toMatch(/^\S.*[.)]$/s)
+        codes.push(code)
+      }
+    }
+    expect(codes).toEqual([...new Set(codes)])
+  })
+
+  test('docs/errors.md has a heading for each code, and for nothing else', async () => {
+    const headings = [...readProjectFile('docs/errors.md').matchAll(/^### (\S+)$/gm)]
+    const codes = (await collectErrorTables()).flatMap((table) => Object.keys(table.codes))
+    expect(headings.map(([, code]) => code)).toEqual(codes)
+  })
+
+  test('pages name npm scripts that exist', () => {
+    const unknown: string[] = []
+    for (const page of pages) {
+      for (const [, name] of readProjectFile(page).matchAll(/\bnpm run ([a-z][a-z:-]*)/g)) {
+        if (manifest.scripts?.[name!] === undefined) unknown.push(`${page}: npm run ${name}`)
+      }
+    }
+    expect(unknown).toEqual([])
+  })
+
+  test('pages show npm scripts or installed programs, never the files behind them', () => {
+    expect(
+      linesMatching(pages, /\b(node|npx|tsx) (\.\/)?(cmd|src|sim|scripts|dist|bench)\//),
+    ).toEqual([])
+  })
+
+  test('links between pages lead to files', () => {
+    const broken: string[] = []
+    for (const page of pages) {
+      for (const [, target] of readProjectFile(page).matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
+        if (/^[a-z]+:/.test(target!)) continue
+        const path = new URL(target!, `file:///${page}`).pathname.slice(1)
+        const isThere = projectFiles.some(
+          (file) => file === path || file.startsWith(`${path.replace(/\/$/, '')}/`),
+        )
+        if (!isThere) broken.push(`${page} → ${target}`)
+      }
+    }
+    expect(broken).toEqual([])
+  })
+})
+
+describe('dependencies', () => {
+  const all = [
+    ...dependenciesOf(manifest),
+    ...dependenciesOf(readManifest('tests/oracle/package.json')),
+  ]
+
+  test('each is pinned exactly', () => {
+    expect(all.filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([])
+  })
+
+  test('each has its line with its version in docs/dependencies.md, and nothing else has', () => {
+    const rows = readProjectFile('docs/dependencies.md').matchAll(
+      /^\| `([^`]+)` \| (\S+) \| .*\. \|$/gm,
+    )
+    const lines = [...rows].map(([, name, version]) => `${name} ${version}`)
+    expect(lines.sort()).toEqual(all.map(([name, version]) => `${name} ${version}`).sort())
+  })
+
+  test('lockfiles hold no address of a registry', () => {
+    const locks = projectFiles.filter((path) => path.endsWith('package-lock.json'))
+    expect(linesMatching(locks, /"resolved":/)).toEqual([])
+  })
+})

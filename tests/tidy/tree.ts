@@ -1,0 +1,29 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync, statSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+/** The project's own files: what git keeps or would keep, as paths from the top with `/`. */
+export const projectDir = fileURLToPath(new URL('../..', import.meta.url))
+
+export const projectFiles: readonly string[] = execFileSync(
+  'git',
+  ['ls-files', '--cached', '--others', '--exclude-standard', '-z'],
+  { cwd: projectDir, encoding: 'utf8' },
+)
+  .split('\0')
+  .filter((path) => path !== '' && statSync(projectDir + path, { throwIfNoEntry: false })?.isFile())
+
+export function readProjectFile(path: string): string {
+  return readFileSync(projectDir + path, 'utf8')
+}
+
+/** `path:line` of every line that matches, for a failure that can be clicked. */
+export function linesMatching(paths: readonly string[], pattern: RegExp): string[] {
+  const found: string[] = []
+  for (const path of paths) {
+    for (const [index, line] of readProjectFile(path).split('\n').entries()) {
+      if (pattern.test(line)) found.push(`${path}:${index + 1}: ${line.trim().slice(0, 100)}`)
+    }
+  }
+  return found
+}
