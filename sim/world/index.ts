@@ -1,0 +1,7 @@
+export { World } from './world.ts'
+export type { WorldOptions } from './world.ts'
+export type { ClientView, WorldEvent } from './world-event.ts'
+export type { JsonLike, JsonObject } from './json.ts'
+export type { MembersRequest } from './requests.ts'
+export { MUTATION_KINDS } from './mutations/index.ts'
+export type { MutationKind } from './mutations/index.ts'
