@@ -5,6 +5,7 @@ import pg from 'pg'
 import { redactUrl } from '../base/index.ts'
 import type { Connection, Queryable } from './database.ts'
 import { CacheError } from './errors.ts'
+import { Turns } from './turns.ts'
 
 export type MakeClient = () => pg.Client
 
@@ -16,6 +17,7 @@ const LOST = /^(08|57P0|25P03|53300)/
 export class ClientConnection implements Connection {
   readonly #makeClient: MakeClient
   readonly #address: string
+  readonly #turns = new Turns()
   #client: pg.Client | null = null
   #opening: Promise<pg.Client> | null = null
   #isClosed = false
@@ -25,12 +27,25 @@ export class ClientConnection implements Connection {
     this.#address = address
   }
 
-  async query<Row>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]> {
-    const client = this.#client ?? (await this.#open())
-    return await run<Row>(client, this.#address, text, values, name)
+  query<Row>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]> {
+    return this.#turns.share(async () => {
+      const client = this.#client ?? (await this.#open())
+      return await run<Row>(client, this.#address, text, values, name)
+    })
   }
 
-  async transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
+  transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
+    return this.#turns.take(() => this.#transaction(work))
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    const client = this.#client ?? (await this.#opening?.catch(() => null)) ?? null
+    this.#client = null
+    await client?.end().catch(() => undefined)
+  }
+
+  async #transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
     const client = this.#client ?? (await this.#open())
     const address = this.#address
     const tx: Queryable = {
@@ -48,13 +63,6 @@ export class ClientConnection implements Connection {
       await tx.query('rollback').catch(() => undefined)
       throw error
     }
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true
-    const client = this.#client ?? (await this.#opening?.catch(() => null)) ?? null
-    this.#client = null
-    await client?.end().catch(() => undefined)
   }
 
   #open(): Promise<pg.Client> {

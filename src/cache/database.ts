@@ -3,7 +3,7 @@
  * in a worker thread, which speaks the same wire protocol. So statements, binary parameters, prepared
  * names and errors are the same for both; what differs is declared in `capabilities`.
  */
-import { type Clock, type Counters, type Log, type Random, Secret } from '../base/index.ts'
+import type { Clock, Counters, Log, Random, Secret } from '../base/index.ts'
 import { openEmbedded } from './embedded-database.ts'
 import { openPostgres } from './postgres-database.ts'
 

@@ -35,10 +35,9 @@ export async function openEmbedded(
     deps.log.error('embedded database failed', { address: options.dataDir, error: message })
   }
   const only = new ClientConnection(() => engine.client(), options.dataDir)
-  const turns = new Turns()
   const connection: Connection = {
-    query: (text, values, name) => turns.take(() => only.query(text, values, name)),
-    transaction: (work) => turns.take(() => only.transaction(work)),
+    query: (text, values, name) => only.query(text, values, name),
+    transaction: (work) => only.transaction(work),
     close: () => Promise.resolve(),
   }
   return {
@@ -49,10 +48,10 @@ export async function openEmbedded(
       hasTimeouts: false,
       rowsPerStatementMax: ROWS_PER_STATEMENT_MAX,
     },
-    query: connection.query,
+    query: (text, values, name) => only.query(text, values, name),
     connect: () => Promise.resolve(connection),
     async close() {
-      await turns.take(() => only.close())
+      await only.close()
       await engine.close()
       lock.release()
     },
@@ -75,17 +74,6 @@ function unusable(folder: string, cause: unknown): CacheError {
     { folder },
     { cause },
   )
-}
-
-/** Whole transactions take turns on the only connection; in order, one at a time. */
-class Turns {
-  #last: Promise<unknown> = Promise.resolve()
-
-  take<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#last.then(work)
-    this.#last = turn.catch(() => undefined)
-    return turn
-  }
 }
 
 /** The worker and the stream that is connected to it. */

@@ -1,0 +1,103 @@
+import type { Database } from './database.ts'
+import { CacheError } from './errors.ts'
+
+export interface FleetIdentity {
+  readonly name: string
+  /** The token's first part. */
+  readonly botUserId: bigint
+}
+
+interface FleetRow {
+  readonly name: string
+  readonly bot_user_id: string
+  readonly shard_count: number | null
+  readonly intents: number | null
+}
+
+/** The one row that says whose database this is. */
+export class Fleet {
+  readonly name: string
+  readonly botUserId: bigint
+  #shardCount: number | null
+  #intents: number | null
+  readonly #database: Database
+
+  private constructor(database: Database, identity: FleetIdentity, row: FleetRow) {
+    this.#database = database
+    this.name = identity.name
+    this.botUserId = identity.botUserId
+    this.#shardCount = row.shard_count
+    this.#intents = row.intents
+  }
+
+  /**
+   * Writes the fleet's row into a database that nobody used, or proves that it is ours. After `migrate`.
+   *
+   * @throws CacheError CACHE_OTHER_BOT, CACHE_OTHER_FLEET
+   */
+  static async open(database: Database, identity: FleetIdentity): Promise<Fleet> {
+    await database.query(
+      'insert into gateway_fleet (name, bot_user_id) values ($1, $2) on conflict do nothing',
+      [identity.name, identity.botUserId],
+    )
+    const [row] = await database.query<FleetRow>(
+      'select name, bot_user_id, shard_count, intents from gateway_fleet',
+    )
+    if (row === undefined || row.bot_user_id !== identity.botUserId.toString()) {
+      throw new CacheError(
+        'CACHE_OTHER_BOT',
+        `The database at ${database.address} belongs to the bot ${row?.bot_user_id ?? 'unknown'}, not to ${identity.botUserId}. Give this bot a database of its own.`,
+        { address: database.address, bot: row?.bot_user_id ?? '' },
+      )
+    }
+    if (row.name !== identity.name) {
+      throw new CacheError(
+        'CACHE_OTHER_FLEET',
+        `The database at ${database.address} belongs to the fleet "${row.name}", not to "${identity.name}". Start with -name ${row.name}, or give this fleet a database of its own.`,
+        { address: database.address, name: row.name },
+      )
+    }
+    return new Fleet(database, identity, row)
+  }
+
+  /** Null until the first start stored it. */
+  get shardCount(): number | null {
+    return this.#shardCount
+  }
+
+  get intents(): number | null {
+    return this.#intents
+  }
+
+  async saveShape(shape: { readonly shardCount: number; readonly intents: number }): Promise<void> {
+    await this.#database.query('update gateway_fleet set shard_count = $1, intents = $2', [
+      shape.shardCount,
+      shape.intents,
+    ])
+    this.#shardCount = shape.shardCount
+    this.#intents = shape.intents
+  }
+
+  /**
+   * Raises the epoch and returns it. Without etcd at every call, so that the process started last wins;
+   * with etcd, whose revisions order the claims, only when the kind of cluster changed. One statement,
+   * so two processes never get the same epoch from one raise.
+   */
+  async raiseEpoch(clusterKind: 'memory' | 'etcd'): Promise<number> {
+    const [row] = await this.#database.query<{ epoch: string }>(
+      `update gateway_fleet
+       set epoch = epoch + case when $1 = 'memory' or cluster_kind <> $1 then 1 else 0 end,
+           cluster_kind = $1
+       returning epoch`,
+      [clusterKind],
+    )
+    if (row === undefined) {
+      throw new CacheError(
+        'CACHE_NO_FLEET',
+        `The database at ${this.#database.address} lost its fleet row. Restart the gateway on an intact database.`,
+        { address: this.#database.address },
+      )
+    }
+    return Number(row.epoch)
+  }
+}

@@ -1,0 +1,52 @@
+import type { Database } from './database.ts'
+import type { Fleet } from './fleet.ts'
+
+/** Identifies older than this concern no budget and no breaker; they go when a new one is recorded. */
+const KEPT_MS = 30 * 24 * 3600 * 1000
+
+export interface IdentifyRecord {
+  readonly shardId: number
+  readonly atMs: number
+  readonly worker: string
+  readonly why: string
+}
+
+/** Identifies as rows, so that budget and breaker hold across crash loops. */
+export class IdentifyLog {
+  readonly #database: Database
+  readonly #fleet: Fleet
+
+  constructor(deps: { readonly database: Database; readonly fleet: Fleet }) {
+    this.#database = deps.database
+    this.#fleet = deps.fleet
+  }
+
+  /** Resolves when the row is committed; rejects when it is not known to be. */
+  async record(entry: IdentifyRecord): Promise<void> {
+    await this.#database.query(
+      `with old as (
+         delete from gateway_identifies where bot_user_id = $1 and sent_at < to_timestamp($6::float8 / 1000)
+       )
+       insert into gateway_identifies (bot_user_id, shard, sent_at, worker, why)
+       values ($1, $2, to_timestamp($3::float8 / 1000), $4, $5)`,
+      [
+        this.#fleet.botUserId,
+        entry.shardId,
+        entry.atMs,
+        entry.worker,
+        entry.why,
+        entry.atMs - KEPT_MS,
+      ],
+    )
+  }
+
+  /** Identifies of this bot since a wall time in ms (inclusive): of all shards, and of the one. */
+  async countSince(sinceMs: number, shardId: number): Promise<{ all: number; shard: number }> {
+    const [row] = await this.#database.query<{ total: string; shard: string }>(
+      `select count(*) as total, count(*) filter (where shard = $3) as shard
+       from gateway_identifies where bot_user_id = $1 and sent_at >= to_timestamp($2::float8 / 1000)`,
+      [this.#fleet.botUserId, sinceMs, shardId],
+    )
+    return { all: Number(row?.total ?? 0), shard: Number(row?.shard ?? 0) }
+  }
+}
