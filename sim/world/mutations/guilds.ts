@@ -66,7 +66,6 @@ export function guildUpdate(guild: Guild): WorldEvent {
     ...guild.base,
     stickers: [...guild.stickers.values()],
     roles: [...guild.roles.values()],
-    guild_id: guild.id,
     emojis: [...guild.emojis.values()],
   })
 }
