@@ -29,14 +29,18 @@ type Handler = (request: IncomingMessage, response: ServerResponse) => void
 export interface BothHttp {
   /** Listens, and counts every connection of either protocol as its own. */
   readonly server: Server
-  /** Tells HTTP/2 clients to finish what they have and to go. */
-  closeSessions(): void
+  /**
+   * Ends what is idle: connections without a request, sessions of HTTP/2 once their streams are done. To
+   * be called again after each answer that was still under way.
+   */
+  closeIdle(): void
   /** Cuts what is still open. */
   destroy(): void
 }
 
 export function createBothHttp(handler: Handler): BothHttp {
   const sessions = new Set<ServerHttp2Session>()
+  const undecided = new Set<Socket>()
   const server = createServer(
     {
       maxHeaderSize: HEADER_BYTES_MAX,
@@ -67,15 +71,20 @@ export function createBothHttp(handler: Handler): BothHttp {
   const http1 = server.listeners('connection') as ((socket: Socket) => void)[]
   server.removeAllListeners('connection')
   server.on('connection', (socket: Socket) => {
+    undecided.add(socket)
+    socket.once('close', () => undecided.delete(socket))
     peek(socket, (isHttp2) => {
+      undecided.delete(socket)
       if (isHttp2) http2.emit('connection', socket)
       else for (const listener of http1) listener.call(server, socket)
     })
   })
   return {
     server,
-    closeSessions() {
+    closeIdle() {
+      for (const socket of undecided) socket.destroy()
       for (const session of sessions) session.close()
+      server.closeIdleConnections()
     },
     destroy() {
       for (const session of sessions) session.destroy()
@@ -89,20 +98,25 @@ function peek(socket: Socket, decided: (isHttp2: boolean) => void): void {
   socket.setTimeout(FIRST_BYTES_TIMEOUT_MS)
   socket.on('timeout', onGone)
   socket.on('error', onGone)
+  socket.on('end', onGone)
   socket.on('readable', onReadable)
+
+  let held: Buffer = Buffer.alloc(0)
 
   function onReadable(): void {
     const bytes = socket.read() as Buffer | null
-    // Null at the end of a connection that said nothing: it closes itself.
     if (bytes === null) return
-    socket.unshift(bytes)
-    const length = Math.min(bytes.length, PREFACE.length)
-    const isPrefix = bytes.compare(PREFACE, 0, length, 0, length) === 0
+    held = held.length === 0 ? bytes : Buffer.concat([held, bytes])
+    const length = Math.min(held.length, PREFACE.length)
+    const isPrefix = held.compare(PREFACE, 0, length, 0, length) === 0
+    // Put back only when it is decided: whatever is put back makes the socket readable again.
     if (isPrefix && length < PREFACE.length) return
     socket.off('readable', onReadable)
     socket.off('timeout', onGone)
     socket.off('error', onGone)
+    socket.off('end', onGone)
     socket.setTimeout(0)
+    socket.unshift(held)
     decided(isPrefix)
   }
 

@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import {
+  logVerbosity,
   Server,
   ServerCredentials,
   type ServiceDefinition,
+  setLogVerbosity,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import { loadSync, type Options, type PackageDefinition } from '@grpc/proto-loader'
@@ -56,6 +58,8 @@ const LOADER_OPTIONS: Options = { keepCase: true, longs: String, enums: String, 
 export async function startGrpcServer(options: GrpcOptions): Promise<GrpcServer> {
   const { host, port } = parseListenAddress(options.address, options.flag)
   const services = options.services ?? []
+  // grpc-js writes to standard error by itself what it also hands to us.
+  setLogVerbosity(logVerbosity.NONE)
   const protoFile = gatewayProtoFile()
   // One load for all files: reflection keeps one file per package, and they share one.
   const known = loadSync(

@@ -52,6 +52,15 @@ export async function startHttpServer(options: HttpOptions): Promise<HttpServer>
       return listener.server
     },
   })
+  const closeIdle = (): void => {
+    for (const listener of listeners) listener.closeIdle()
+  }
+  let isClosing = false
+  // An answer that was under way when the closing began leaves an idle connection behind.
+  app.addHook('onResponse', (_request, _reply, done) => {
+    if (isClosing) setImmediate(closeIdle)
+    done()
+  })
   answerErrors(app, options.log)
   app.get('/healthz', (_request, reply) => {
     void reply.type('text/plain; charset=utf-8').send(`Version: ${options.version}`)
@@ -74,7 +83,8 @@ export async function startHttpServer(options: HttpOptions): Promise<HttpServer>
   return {
     url: `http://${formatAddress({ host, port: boundPort })}`,
     async close() {
-      for (const listener of listeners) listener.closeSessions()
+      isClosing = true
+      closeIdle()
       const cut = options.clock.setTimeout(() => {
         for (const listener of listeners) listener.destroy()
       }, CLOSE_TIMEOUT_MS)
