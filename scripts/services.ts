@@ -64,38 +64,31 @@ export function enabledServiceLinks(rootDir: string): Set<string> {
   return links
 }
 
-/** Stops and disables every service that was enabled since `before` was taken. */
+/**
+ * Stops and disables every service that was enabled since `before` was taken, as `systemctl disable`
+ * and `update-rc.d … disable` would: an upgrade of the package leaves it disabled (deb-systemd-helper's
+ * `was-enabled` looks for the links).
+ */
 export async function disableNewServices(
   rootDir: string,
   before: ReadonlySet<string>,
   options: { readonly env: Env; readonly isSystemdRunning: boolean },
 ): Promise<void> {
-  const isNew = (link: string): boolean => !before.has(link)
-  const added = [...enabledServiceLinks(rootDir)].filter(isNew)
-  for (const link of added) {
+  for (const link of enabledServiceLinks(rootDir)) {
+    if (before.has(link)) continue
     const name = basename(link)
     if (isSysvLink(link)) {
-      await runCommand('update-rc.d', [sysvName(name), 'disable'], options)
+      renameSync(link, join(dirname(link), name.replace(/^S/, 'K')))
       continue
     }
+    // Where a policy of the machine's own let it start.
     if (options.isSystemdRunning) await runCommand('systemctl', ['stop', name], options)
-    // It also forgets that the unit was enabled, so that an upgrade does not enable it again.
-    await runCommand('deb-systemd-helper', ['disable', name], options)
-  }
-  // Where those two programs are not there or did not do it.
-  for (const link of [...enabledServiceLinks(rootDir)].filter(isNew)) {
-    if (isSysvLink(link)) renameSync(link, join(dirname(link), `K01${sysvName(basename(link))}`))
-    else rmSync(link, { force: true })
+    rmSync(link)
   }
 }
 
 function isSysvLink(link: string): boolean {
   return /rc[0-9S]\.d$/.test(dirname(link))
-}
-
-/** S01redis-server → redis-server. */
-function sysvName(name: string): string {
-  return name.replace(/^S\d\d/, '')
 }
 
 function linksIn(folder: string): string[] {
