@@ -1,0 +1,363 @@
+/**
+ * Finds op, s, t and the bytes of d in a gateway payload without walking d.
+ *
+ *   | 131 | 116 MAP | arity u32 | key | value | … |
+ *
+ *   up to OTP 25 keys are sorted:  d {…… up to megabytes ……}  op 0  s 7213  t MESSAGE_CREATE |
+ *                                  ^ forward: exact            ^ from the end backwards      end
+ *
+ * Pairs are read forwards until `d`. The pairs behind it are found from the end: the nearest place from
+ * which they parse, each key once, exactly to the end. Nothing that a user wrote stands behind `d`, so
+ * that nothing can be mistaken for them. Since OTP 26 a map's keys come in any order, but a node keeps
+ * to one: the length of the tail without the name is tried first as it was in the last payload.
+ * Whatever does not fit (five pairs or more behind d, repeated keys, unknown keys behind d) is walked.
+ * @see Discord Docs/Gateway Events#payload-structure
+ */
+import { EtfError, beyondLimit } from './errors.ts'
+import { EVENT_NAME_BYTES_MAX, NEED_MORE } from './limits.ts'
+import { atomHeader, integerAt, isNil } from './scalar.ts'
+import { skipTerm } from './skip.ts'
+
+const VERSION = 131
+const COMPRESSED = 80
+const SMALL_INTEGER_EXT = 97
+const INTEGER_EXT = 98
+const ATOM_EXT = 100
+const SMALL_TUPLE_EXT = 104
+const LARGE_TUPLE_EXT = 105
+const LIST_EXT = 108
+const BINARY_EXT = 109
+const SMALL_ATOM_EXT = 115
+const MAP_EXT = 116
+const ATOM_UTF8_EXT = 118
+const SMALL_ATOM_UTF8_EXT = 119
+
+const KEY_OTHER = 0
+const KEY_D = 1
+const KEY_OP = 2
+const KEY_S = 4
+const KEY_T = 8
+
+/** Bytes from the first of `op`, `s`, `t` to the end: three pairs with binary keys, and the longest name. */
+const TAIL_BYTES_MAX = 64 + EVENT_NAME_BYTES_MAX
+/** A pair is at least a key of three bytes (115, 1, `s`) and a value of one. */
+const PAIR_BYTES_MIN = 4
+
+/** The outcome of scanEnvelope. One object per connection is filled again and again. */
+export class Envelope {
+  op = -1
+  /** `s`; -1 when absent or nil. Above 2^31 it is a number all the same. */
+  sequence = -1
+  /** Text of `t` (binary or atom), without tag; equal when absent or nil. */
+  nameStart = 0
+  nameEnd = 0
+  /** The term `d`, its tag first; -1 when absent. */
+  dStart = -1
+  dEnd = -1
+  /** Bytes behind `d` but for the name's, as they were last: where the scanner looks first. */
+  tailBytes = 0
+
+  reset(): void {
+    this.op = -1
+    this.sequence = -1
+    this.nameStart = 0
+    this.nameEnd = 0
+    this.dStart = -1
+    this.dEnd = -1
+  }
+}
+
+/**
+ * Scans one whole payload.
+ *
+ * @param start  of the version byte 131
+ * @param end    of the payload, exclusive: the scanner relies on nothing standing behind it
+ * @returns the offset behind the payload, or NEED_MORE when it is cut. With `d` last its containers are not
+ *   walked, so that a cut inside of them shows only when `d` is read.
+ * @throws EtfError ETF_BAD_VERSION, ETF_BAD_ENVELOPE, ETF_LIMIT (name), and those of skipTerm. `out` is then undefined.
+ * Cost: independent of the size of `d` when it is first, last or followed by known keys; else skipTerm. No allocation.
+ */
+export function scanEnvelope(bytes: Uint8Array, start: number, end: number, out: Envelope): number {
+  out.reset()
+  if (start >= end) return NEED_MORE
+  if (bytes[start] !== VERSION) throw badVersion(bytes[start]!, start)
+  if (end - start < 2) return NEED_MORE
+  if (bytes[start + 1] !== MAP_EXT) {
+    // Damaged bytes get the reader's own error, sound ones of another kind the envelope's.
+    if (bytes[start + 1] !== COMPRESSED && skipTerm(bytes, start + 1, end) === NEED_MORE) {
+      return NEED_MORE
+    }
+    throw badEnvelope(start + 1, `it is no map but begins with tag ${bytes[start + 1]}`)
+  }
+  if (end - start < 6) return NEED_MORE
+  const arity = u32(bytes, start + 2)
+  let pos = start + 6
+  if (arity * 2 > end - pos) return NEED_MORE
+
+  let seen = 0
+  for (let index = 0; index < arity; index++) {
+    const key = keyAt(bytes, pos, end)
+    if (key === KEY_OTHER || (seen & key) !== 0) return walk(bytes, start, end, out)
+    pos += keyBytes(bytes[pos]!, key)
+    if (key === KEY_D) {
+      out.dStart = pos
+      if (scanTail(bytes, pos, end, arity - index - 1, seen, out)) return end
+      return walk(bytes, start, end, out)
+    }
+    seen |= key
+    pos = takeValue(bytes, pos, end, key, out)
+    if (pos === NEED_MORE) return NEED_MORE
+  }
+  if (out.op < 0) throw badEnvelope(start, 'it has no `op`')
+  return pos
+}
+
+/** The pairs behind `d`, which starts at dStart. False when they are not what is known. */
+function scanTail(
+  bytes: Uint8Array,
+  dStart: number,
+  end: number,
+  pairs: number,
+  seen: number,
+  out: Envelope,
+): boolean {
+  if (dStart >= end) return false
+  // A scalar is stepped over in no time: the walk is exact and just as quick.
+  if (!isContainer(bytes[dStart]!)) return false
+  if (pairs === 0) {
+    out.dEnd = end
+    return out.op >= 0
+  }
+  if (pairs > 3) return false
+  const first = Math.max(dStart + 1, end - TAIL_BYTES_MAX)
+  const op = out.op
+  const sequence = out.sequence
+  const nameStart = out.nameStart
+  const nameEnd = out.nameEnd
+  if (out.tailBytes > 0 && (seen & KEY_T) !== 0) {
+    const guess = end - out.tailBytes
+    if (guess >= first && tailParses(bytes, guess, end, pairs, seen, out)) {
+      out.dEnd = guess
+      return out.op >= 0
+    }
+  }
+  for (let pos = end - pairs * PAIR_BYTES_MIN; pos >= first; pos--) {
+    const byte = bytes[pos]!
+    if (byte < ATOM_EXT || keyAt(bytes, pos, end) === KEY_OTHER) continue
+    out.op = op
+    out.sequence = sequence
+    out.nameStart = nameStart
+    out.nameEnd = nameEnd
+    if (tailParses(bytes, pos, end, pairs, seen, out)) {
+      out.dEnd = pos
+      out.tailBytes = end - pos
+      return out.op >= 0
+    }
+  }
+  return false
+}
+
+/** Whether exactly `pairs` known pairs, none seen before, reach from `pos` to `end`. */
+function tailParses(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  pairs: number,
+  seenBefore: number,
+  out: Envelope,
+): boolean {
+  let pos = start
+  let seen = seenBefore | KEY_D
+  for (let index = 0; index < pairs; index++) {
+    const key = keyAt(bytes, pos, end)
+    if (key === KEY_OTHER || (seen & key) !== 0) return false
+    seen |= key
+    pos += keyBytes(bytes[pos]!, key)
+    const behind = scalarEnd(bytes, pos, end)
+    if (behind === NEED_MORE || !fits(bytes, pos, behind, key)) return false
+    pos = takeValue(bytes, pos, end, key, out)
+  }
+  return pos === end
+}
+
+/** The slow way, for every order and any other key: each term is stepped over. A repeated key's last value counts. */
+function walk(bytes: Uint8Array, start: number, end: number, out: Envelope): number {
+  out.reset()
+  const arity = u32(bytes, start + 2)
+  let pos = start + 6
+  for (let index = 0; index < arity; index++) {
+    const key = keyAt(bytes, pos, end)
+    if (key === KEY_OTHER) {
+      pos = skipTerm(bytes, pos, end)
+      if (pos !== NEED_MORE) pos = skipTerm(bytes, pos, end)
+    } else {
+      pos += keyBytes(bytes[pos]!, key)
+      if (key === KEY_D) {
+        out.dStart = pos
+        pos = skipTerm(bytes, pos, end)
+        out.dEnd = pos
+      } else {
+        pos = takeValue(bytes, pos, end, key, out)
+      }
+    }
+    if (pos === NEED_MORE) return NEED_MORE
+  }
+  if (out.op < 0) throw badEnvelope(start, 'it has no `op`')
+  return pos
+}
+
+/** Stores the value of op, s or t. @returns the offset behind it or NEED_MORE */
+function takeValue(
+  bytes: Uint8Array,
+  pos: number,
+  end: number,
+  key: number,
+  out: Envelope,
+): number {
+  const behind = skipTerm(bytes, pos, end)
+  if (behind === NEED_MORE) return NEED_MORE
+  if (key === KEY_T) {
+    if (isNil(bytes, pos, behind)) {
+      out.nameStart = out.nameEnd = 0
+      return behind
+    }
+    const header = textHeader(bytes[pos]!)
+    if (header === 0) throw badEnvelope(pos, '`t` is no text')
+    const length = behind - pos - header
+    if (length > EVENT_NAME_BYTES_MAX) {
+      throw beyondLimit(bytes[pos]!, pos, 'The event name', length, EVENT_NAME_BYTES_MAX)
+    }
+    out.nameStart = pos + header
+    out.nameEnd = behind
+    return behind
+  }
+  const value = integerAt(bytes, pos, behind)
+  if (key === KEY_OP) {
+    if (value === null || value < 0) throw badEnvelope(pos, '`op` is no integer')
+    out.op = value
+  } else if (value === null) {
+    if (!isNil(bytes, pos, behind)) throw badEnvelope(pos, '`s` is no integer')
+    out.sequence = -1
+  } else {
+    if (value < 0) throw badEnvelope(pos, '`s` is negative')
+    out.sequence = value
+  }
+  return behind
+}
+
+/** Whether takeValue would take this value without an error. */
+function fits(bytes: Uint8Array, pos: number, end: number, key: number): boolean {
+  if (key === KEY_T) {
+    const header = textHeader(bytes[pos]!)
+    return header !== 0 && end - pos - header <= EVENT_NAME_BYTES_MAX
+  }
+  const value = integerAt(bytes, pos, end)
+  return value === null ? key === KEY_S && isNil(bytes, pos, end) : value >= 0
+}
+
+/** Which of the four keys stands at `pos`, whole; KEY_OTHER for any other term. */
+function keyAt(bytes: Uint8Array, pos: number, end: number): number {
+  if (end - pos < 3) return KEY_OTHER
+  let text = pos
+  let length = 0
+  switch (bytes[pos]) {
+    case ATOM_EXT:
+    case ATOM_UTF8_EXT:
+      if (bytes[pos + 1] !== 0) return KEY_OTHER
+      length = bytes[pos + 2]!
+      text = pos + 3
+      break
+    case SMALL_ATOM_EXT:
+    case SMALL_ATOM_UTF8_EXT:
+      length = bytes[pos + 1]!
+      text = pos + 2
+      break
+    case BINARY_EXT:
+      if (end - pos < 6 || (bytes[pos + 1]! | bytes[pos + 2]! | bytes[pos + 3]!) !== 0) {
+        return KEY_OTHER
+      }
+      length = bytes[pos + 4]!
+      text = pos + 5
+      break
+    default:
+      return KEY_OTHER
+  }
+  if (text + length > end) return KEY_OTHER
+  if (length === 1) {
+    const letter = bytes[text]
+    if (letter === 0x64) return KEY_D
+    if (letter === 0x73) return KEY_S
+    return letter === 0x74 ? KEY_T : KEY_OTHER
+  }
+  return length === 2 && bytes[text] === 0x6f && bytes[text + 1] === 0x70 ? KEY_OP : KEY_OTHER
+}
+
+/** Bytes of a known key: tag, length, text. */
+function keyBytes(tag: number, key: number): number {
+  return textHeader(tag) + (key === KEY_OP ? 2 : 1)
+}
+
+function textHeader(tag: number): number {
+  return tag === BINARY_EXT ? 5 : atomHeader(tag)
+}
+
+/** skipTerm for what op, s and t can be; never throws. */
+function scalarEnd(bytes: Uint8Array, pos: number, end: number): number {
+  if (end - pos < 2) return NEED_MORE
+  let behind = NEED_MORE
+  switch (bytes[pos]) {
+    case SMALL_INTEGER_EXT:
+      behind = pos + 2
+      break
+    case INTEGER_EXT:
+      behind = pos + 5
+      break
+    case 70:
+      behind = pos + 9
+      break
+    case 110:
+      behind = pos + 3 + bytes[pos + 1]!
+      break
+    case SMALL_ATOM_EXT:
+    case SMALL_ATOM_UTF8_EXT:
+      behind = pos + 2 + bytes[pos + 1]!
+      break
+    case ATOM_EXT:
+    case ATOM_UTF8_EXT:
+      // No atom of an envelope is longer than 255 bytes: the length's high byte is 0.
+      if (bytes[pos + 1] === 0 && end - pos >= 3) behind = pos + 3 + bytes[pos + 2]!
+      break
+    case BINARY_EXT:
+      if (end - pos >= 5) behind = pos + 5 + u32(bytes, pos + 1)
+      break
+    default:
+      return NEED_MORE
+  }
+  return behind > end ? NEED_MORE : behind
+}
+
+function isContainer(tag: number): boolean {
+  return tag === MAP_EXT || tag === LIST_EXT || tag === SMALL_TUPLE_EXT || tag === LARGE_TUPLE_EXT
+}
+
+function u32(bytes: Uint8Array, pos: number): number {
+  return (
+    ((bytes[pos]! << 24) | (bytes[pos + 1]! << 16) | (bytes[pos + 2]! << 8) | bytes[pos + 3]!) >>> 0
+  )
+}
+
+function badVersion(byte: number, offset: number): EtfError {
+  return new EtfError(
+    'ETF_BAD_VERSION',
+    `The bytes begin with ${byte} instead of 131, so they are not the External Term Format; check the encoding.`,
+    { tag: byte, offset },
+  )
+}
+
+function badEnvelope(offset: number, why: string): EtfError {
+  return new EtfError(
+    'ETF_BAD_ENVELOPE',
+    `At offset ${offset} a payload is not one of the gateway's: ${why}.`,
+    { offset },
+  )
+}

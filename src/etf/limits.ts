@@ -1,0 +1,23 @@
+/** The bounds of the codec. docs/etf.md#limits says what each is for. */
+
+/** Returned by scanners, skippers and readers when the bytes end in the middle of a term. */
+export const NEED_MORE = -1
+
+/** Containers within containers. Discord's deepest payloads (components, embeds in forwards) have about 20. */
+export const DEPTH_MAX = 2048
+
+/** An atom has at most 255 characters of at most 4 bytes. @see Erlang ext_dist, ATOM_UTF8_EXT */
+export const ATOM_CHARACTERS_MAX = 255
+export const ATOM_BYTES_MAX = 1020
+
+/** `t`: the longest of Discord's is GUILD_SCHEDULED_EVENT_USER_REMOVE, 33. */
+export const EVENT_NAME_BYTES_MAX = 255
+
+/** A big integer of 16 KiB has 39,000 digits; its decimal text still costs under a millisecond. */
+export const BIG_BYTES_MAX = 16_384
+
+/** A compressed term says how large it is; what says more than this is not inflated. */
+export const INFLATED_BYTES_MAX = 64 * 1024 * 1024
+
+/** Output of encodeTerm, termToJson and the editors: six times the largest inflated term. */
+export const OUTPUT_BYTES_MAX = 384 * 1024 * 1024
