@@ -1,0 +1,19 @@
+import { BaseError } from '../base/index.ts'
+
+/** Every code of the room: what it means and what to do. docs/errors.md is made from this table. */
+export const PUSH_ERRORS = {
+  PUSH_BAD_ADDRESS:
+    'The address of a Redis cannot be read. Write host:port, redis://user:password@host:port/db or rediss:// for TLS.',
+  PUSH_UNREACHABLE:
+    'A destination did not answer at start. Check the address, that the server runs and that this host may connect; at start the program tries for 30 s, later it tries on for good.',
+  PUSH_REFUSED:
+    'Redis answered and refused the login: password or user are wrong or missing. Write them into the address as redis://user:password@host:port; trying again would not help.',
+  PUSH_CLOSED: 'A destination was used after it was closed: the program is stopping.',
+} as const
+
+export type PushErrorCode = keyof typeof PUSH_ERRORS
+
+/** What goes wrong between the gateway and a destination of events. docs/errors.md#push */
+export class PushError extends BaseError<PushErrorCode> {
+  override readonly name = 'PushError'
+}

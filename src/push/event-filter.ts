@@ -1,0 +1,49 @@
+import { type Log, nearest } from '../base/index.ts'
+import { EVENT_NAMES, isEventName } from '../discord/index.ts'
+
+export interface EventFilterOptions {
+  /** Names to push; undefined = every event, [] = none. */
+  readonly events?: readonly string[] | undefined
+}
+
+/**
+ * Which events a destination wants. READY and RESUMED concern a session, never a backend; member chunks
+ * are answers to requests and come only to who lists them; a GUILD_CREATE that is no news (the guild was
+ * there before the reconnect) is not pushed.
+ */
+export class EventFilter {
+  readonly #events: ReadonlySet<string> | undefined
+
+  constructor(options: EventFilterOptions = {}) {
+    this.#events = options.events === undefined ? undefined : new Set(options.events)
+  }
+
+  /** Whether events of this name are wanted at all; fixed for a run. */
+  wantsName(eventName: string): boolean {
+    if (eventName === 'READY' || eventName === 'RESUMED') return false
+    if (this.#events !== undefined) return this.#events.has(eventName)
+    return eventName !== 'GUILD_MEMBERS_CHUNK'
+  }
+
+  /** Of events with a wanted name: whether this one is. */
+  wantsClass(eventName: string, guildClass: string): boolean {
+    return guildClass === 'joined' || eventName !== 'GUILD_CREATE'
+  }
+}
+
+/** Says which listed names no event of Discord's has; they are accepted, Discord adds events at any time. */
+export function warnOfUnknownEvents(
+  events: readonly string[],
+  log: Log,
+  fields: Readonly<Record<string, unknown>>,
+): void {
+  for (const event of events) {
+    if (isEventName(event)) continue
+    const suggestion = nearest(event, EVENT_NAMES)
+    log.warn('unknown event name in the list of events to push', {
+      ...fields,
+      event,
+      ...(suggestion === null ? {} : { didYouMean: suggestion }),
+    })
+  }
+}

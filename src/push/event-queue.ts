@@ -1,0 +1,295 @@
+import { AckChains } from './ack-chains.ts'
+import { ByteArena } from './byte-arena.ts'
+import { grown } from './grown.ts'
+import type { AckLanes, PushEvent } from './ports.ts'
+
+/**
+ * The bounded queue of one destination: numbers in arrays and bytes in an arena, no object per event.
+ *
+ *   push ──lane -1──────────────────────────────► channel A: 3 → 7 → 8      (ready, first in first out;
+ *     └────lane 0──► held 0: 4 → 6 → 9 ─settle──► channel B: 5 → 4           a flush takes from the head)
+ *     └────lane 1──► held 1: 10
+ *
+ * A slot is an event. It stands in one list at a time (held by a cache lane, or ready in its channel),
+ * and in the chain of its shard until it is finished. A channel is what keeps order: a key of Redis, or
+ * the one stream of a subscriber.
+ */
+export interface QueueLimits {
+  readonly eventsMax: number
+  readonly bytesMax: number
+}
+
+const DIRECT = 0
+const AFTER_CACHE = 1
+const SLOTS_MIN = 1024
+
+export class EventQueue {
+  /** Payloads are written here, then handed over by add(). */
+  readonly arena = new ByteArena()
+  /** Everything that is not finished. */
+  events = 0
+  bytes = 0
+  /** What stands in channels. */
+  readyEvents = 0
+  readyBytes = 0
+  /** Channels that have something ready, in the order in which they became so. */
+  readonly activeChannels: number[] = []
+
+  readonly #eventsMax: number
+  readonly #bytesMax: number
+  readonly #keepsShardOrder: boolean
+  readonly #chains: AckChains
+
+  /** By slot. */
+  #capacity = 0
+  #next = new Int32Array(0)
+  #channel = new Int32Array(0)
+  #shard = new Int32Array(0)
+  #lane = new Int32Array(0)
+  #chunk = new Int32Array(0)
+  #start = new Int32Array(0)
+  #length = new Int32Array(0)
+  #name = new Int32Array(0)
+  #ticket = new Float64Array(0)
+  #sequence = new Float64Array(0)
+  readonly #session: string[] = []
+  /** Head of the list of free slots, through #next. */
+  #freeSlot = -1
+
+  /** By channel. */
+  readonly #head: number[] = []
+  readonly #tail: number[] = []
+  readonly #count: number[] = []
+  /** By cache lane. */
+  readonly #heldHead: number[] = []
+  readonly #heldTail: number[] = []
+  readonly #settled: number[] = []
+  /** By shard: how many of its events are held, and by which lane. Only with keepsShardOrder. */
+  readonly #heldOfShard: number[] = []
+  readonly #heldLane: number[] = []
+
+  /** @param keepsShardOrder an event also waits for the held ones of its shard before it. */
+  constructor(options: {
+    readonly limits: QueueLimits
+    readonly acks: AckLanes
+    readonly keepsShardOrder: boolean
+  }) {
+    this.#eventsMax = options.limits.eventsMax
+    this.#bytesMax = options.limits.bytesMax
+    this.#keepsShardOrder = options.keepsShardOrder
+    this.#chains = new AckChains(options.acks)
+    this.#grow(Math.min(SLOTS_MIN, this.#eventsMax))
+  }
+
+  /** The last event that found room may reach over the bytes: at most by its own size. */
+  get hasRoom(): boolean {
+    return this.events < this.#eventsMax && this.bytes < this.#bytesMax
+  }
+
+  get isHalfFree(): boolean {
+    return this.events <= this.#eventsMax / 2 && this.bytes <= this.#bytesMax / 2
+  }
+
+  /**
+   * Queues the payload that was just written to the arena's end. Only while hasRoom.
+   *
+   * @param name   number of the event's name, for whoever takes the event.
+   * @param lane   cache lane whose batch `ticket` must be settled first; -1: none.
+   * @param length bytes of the payload.
+   */
+  add(
+    channel: number,
+    name: number,
+    event: PushEvent,
+    lane: number,
+    ticket: number,
+    length: number,
+  ): void {
+    if (this.#freeSlot === -1) this.#grow(Math.min(this.#capacity * 2, this.#eventsMax))
+    const slot = this.#freeSlot
+    this.#freeSlot = this.#next[slot]!
+    this.#next[slot] = -1
+    this.#channel[slot] = channel
+    this.#name[slot] = name
+    this.#shard[slot] = event.shardId
+    this.#sequence[slot] = event.sequence
+    this.#session[slot] = event.sessionId
+    this.#chunk[slot] = this.arena.current
+    this.#start[slot] = this.arena.end
+    this.#length[slot] = length
+    this.arena.take(length)
+    this.events++
+    this.bytes += length
+    const ackLane = lane === -1 ? DIRECT : AFTER_CACHE
+    this.#lane[slot] = ackLane
+    this.#chains.submit(slot, event.shardId, ackLane, event.position)
+    this.#enqueue(slot, event.shardId, lane, ticket)
+  }
+
+  #enqueue(slot: number, shardId: number, lane: number, ticket: number): void {
+    if (lane === -1) {
+      if (!this.#keepsShardOrder || (this.#heldOfShard[shardId] ?? 0) === 0) {
+        this.#makeReady(slot)
+        return
+      }
+      // It waits behind its shard's held events: in their lane, for as long as the last of that lane.
+      const heldLane = this.#heldLane[shardId]!
+      this.#hold(slot, heldLane, this.#ticket[this.#heldTail[heldLane]!]!)
+    } else if (ticket <= (this.#settled[lane] ?? -1)) {
+      this.#makeReady(slot)
+    } else {
+      this.#hold(slot, lane, ticket)
+    }
+  }
+
+  /** @returns whether something became ready. */
+  settle(lane: number, ticket: number): boolean {
+    if (ticket <= (this.#settled[lane] ?? -1)) return false
+    this.#settled[lane] = ticket
+    let slot = this.#heldHead[lane] ?? -1
+    if (slot === -1 || this.#ticket[slot]! > ticket) return false
+    while (slot !== -1 && this.#ticket[slot]! <= ticket) {
+      const next = this.#next[slot]!
+      this.#next[slot] = -1
+      if (this.#keepsShardOrder) this.#heldOfShard[this.#shard[slot]!]!--
+      this.#makeReady(slot)
+      slot = next
+    }
+    this.#heldHead[lane] = slot
+    if (slot === -1) this.#heldTail[lane] = -1
+    return true
+  }
+
+  /** Ready events of a channel. */
+  count(channel: number): number {
+    return this.#count[channel] ?? 0
+  }
+
+  /** The oldest ready slot of a channel, -1 when there is none. */
+  head(channel: number): number {
+    return this.#head[channel] ?? -1
+  }
+
+  /** The slot behind `slot` in its channel, -1 at the end. */
+  next(slot: number): number {
+    return this.#next[slot]!
+  }
+
+  /** Takes the oldest ready slot out of its channel; it is held until finish(). */
+  shift(channel: number): number {
+    const slot = this.#head[channel]!
+    const next = this.#next[slot]!
+    this.#head[channel] = next
+    this.#next[slot] = -1
+    this.readyEvents--
+    this.readyBytes -= this.#length[slot]!
+    if (--this.#count[channel]! === 0) {
+      this.#tail[channel] = -1
+      this.activeChannels.splice(this.activeChannels.indexOf(channel), 1)
+    }
+    return slot
+  }
+
+  /** The event is through, or dropped and counted: acknowledges it and frees slot and bytes. */
+  finish(slot: number): void {
+    const length = this.#length[slot]!
+    this.#chains.complete(slot, this.#shard[slot]!, this.#lane[slot] === DIRECT ? 0 : 1)
+    this.arena.release(this.#chunk[slot]!, length)
+    this.events--
+    this.bytes -= length
+    this.#length[slot] = -1
+    this.#next[slot] = this.#freeSlot
+    this.#freeSlot = slot
+  }
+
+  chunkOf(slot: number): Buffer {
+    return this.arena.chunk(this.#chunk[slot]!)
+  }
+  startOf(slot: number): number {
+    return this.#start[slot]!
+  }
+  lengthOf(slot: number): number {
+    return this.#length[slot]!
+  }
+  nameOf(slot: number): number {
+    return this.#name[slot]!
+  }
+  shardOf(slot: number): number {
+    return this.#shard[slot]!
+  }
+  sequenceOf(slot: number): number {
+    return this.#sequence[slot]!
+  }
+  sessionOf(slot: number): string {
+    return this.#session[slot]!
+  }
+
+  /** Copies live payloads together when chunks are held for few of them. Between flushes only. */
+  compactIfSparse(): void {
+    const arena = this.arena
+    if (!arena.isSparse) return
+    const current = arena.current
+    for (let slot = 0; slot < this.#capacity; slot++) {
+      const length = this.#length[slot]!
+      if (length === -1 || this.#chunk[slot] === current) continue
+      const chunk = this.#chunk[slot]!
+      const start = this.#start[slot]!
+      const from = arena.chunk(chunk)
+      arena.reserve(length)
+      from.copy(arena.bytes, arena.end, start, start + length)
+      this.#chunk[slot] = arena.current
+      this.#start[slot] = arena.end
+      arena.take(length)
+      arena.release(chunk, length)
+    }
+  }
+
+  #hold(slot: number, lane: number, ticket: number): void {
+    this.#ticket[slot] = ticket
+    const tail = this.#heldTail[lane] ?? -1
+    if (tail === -1) this.#heldHead[lane] = slot
+    else this.#next[tail] = slot
+    this.#heldTail[lane] = slot
+    if (this.#keepsShardOrder) {
+      const shardId = this.#shard[slot]!
+      this.#heldOfShard[shardId] = (this.#heldOfShard[shardId] ?? 0) + 1
+      this.#heldLane[shardId] = lane
+    }
+  }
+
+  #makeReady(slot: number): void {
+    const channel = this.#channel[slot]!
+    const count = this.#count[channel] ?? 0
+    if (count === 0) {
+      this.#head[channel] = slot
+      this.activeChannels.push(channel)
+    } else {
+      this.#next[this.#tail[channel]!] = slot
+    }
+    this.#tail[channel] = slot
+    this.#count[channel] = count + 1
+    this.readyEvents++
+    this.readyBytes += this.#length[slot]!
+  }
+
+  #grow(capacity: number): void {
+    const from = this.#capacity
+    this.#next = grown(this.#next, capacity)
+    this.#channel = grown(this.#channel, capacity)
+    this.#shard = grown(this.#shard, capacity)
+    this.#lane = grown(this.#lane, capacity)
+    this.#chunk = grown(this.#chunk, capacity)
+    this.#start = grown(this.#start, capacity)
+    this.#length = grown(this.#length, capacity)
+    this.#name = grown(this.#name, capacity)
+    this.#ticket = grown(this.#ticket, capacity)
+    this.#sequence = grown(this.#sequence, capacity)
+    this.#chains.grow(capacity)
+    this.#capacity = capacity
+    for (let slot = capacity - 1; slot >= from; slot--) {
+      this.#length[slot] = -1
+      this.#next[slot] = this.#freeSlot
+      this.#freeSlot = slot
+    }
+  }
+}

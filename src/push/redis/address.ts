@@ -1,0 +1,59 @@
+import { PushError } from '../errors.ts'
+
+export interface RedisAddress {
+  readonly host: string
+  readonly port: number
+  readonly username: string | undefined
+  readonly password: string | undefined
+  readonly db: number
+  readonly isTls: boolean
+  /** The address as it may be shown: without user and password. */
+  readonly shown: string
+}
+
+const DEFAULT_PORT = 6379
+
+/**
+ * Reads `host:port`, `host`, `redis://user:password@host:port/db` or `rediss://…` (TLS).
+ *
+ * @throws PushError PUSH_BAD_ADDRESS; the message never repeats what might hold a password.
+ */
+export function parseRedisAddress(text: string): RedisAddress {
+  const hasScheme = text.includes('://')
+  const url = parseUrl(hasScheme ? text : `redis://${text}`)
+  if (url === null || url.hostname === '') throw badAddress('it has no host')
+  if (url.protocol !== 'redis:' && url.protocol !== 'rediss:') {
+    throw badAddress(`${url.protocol}// is neither redis:// nor rediss://`)
+  }
+  const path = url.pathname.replace(/^\//, '')
+  if (!/^[0-9]{0,5}$/.test(path)) throw badAddress('what follows the host is not a database number')
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
+  const port = url.port === '' ? DEFAULT_PORT : Number(url.port)
+  const db = Number(path)
+  return {
+    host,
+    port,
+    username: url.username === '' ? undefined : decodeURIComponent(url.username),
+    password: url.password === '' ? undefined : decodeURIComponent(url.password),
+    db,
+    isTls: url.protocol === 'rediss:',
+    shown: `${url.protocol}//${url.hostname}:${port}${db === 0 ? '' : `/${db}`}`,
+  }
+}
+
+function parseUrl(text: string): URL | null {
+  try {
+    const url = new URL(text)
+    decodeURIComponent(url.username + url.password)
+    return url
+  } catch {
+    return null
+  }
+}
+
+function badAddress(reason: string): PushError {
+  return new PushError(
+    'PUSH_BAD_ADDRESS',
+    `The address of Redis cannot be read: ${reason}. Write host:port, redis://user:password@host:port/db or rediss:// for TLS.`,
+  )
+}
