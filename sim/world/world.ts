@@ -177,13 +177,13 @@ export class World {
   /** Op 3 of the bot, in every guild that it is in. */
   updatePresence(request: {
     readonly status: string
-    readonly activities: JsonLike
+    readonly activities: readonly unknown[]
   }): WorldEvent[] {
     const bot = this.#universe.options.botUserId
     const presence: JsonObject = {
       status: request.status === 'invisible' ? 'offline' : request.status,
       client_status: request.status === 'invisible' ? {} : { web: request.status },
-      activities: request.activities,
+      activities: request.activities as readonly JsonLike[],
     }
     if (presence['status'] === 'offline') this.#universe.presences.delete(bot)
     else this.#universe.presences.set(bot, presence)
