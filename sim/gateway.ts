@@ -1,0 +1,474 @@
+/**
+ * The gateway behind all connections: sessions, who may start one, and who gets which event.
+ * See [Discord Docs/Gateway].
+ */
+import { randomBytes } from 'node:crypto'
+import type { Clock } from '../src/base/index.ts'
+import { EVENTS, isEventName, Opcode, shardOfGuild } from '../src/discord/index.ts'
+import type { Connection } from './connection.ts'
+import { EncodedEvent } from './encoded-event.ts'
+import { checkIdentify, checkResume, isRefusal, isToken } from './identify.ts'
+import type { Identify } from './identify.ts'
+import type { EndCause, LedgerResume } from './ledger.ts'
+import { Ledger } from './ledger.ts'
+import { optionalFields, unknownEvent } from './liberties.ts'
+import type { Liberty, SimOptions } from './options.ts'
+import { NextFaults } from './next-faults.ts'
+import { readyOf, RESUMED_TRACE } from './ready.ts'
+import { replayCapacity, Session } from './session.ts'
+import type { ClientView, SimWorld, WorldEvent } from './sim-world.ts'
+import { EtfWriter } from './wire/etf-writer.ts'
+import type { WireMap, WireValue } from './wire/value.ts'
+
+/** Ended sessions that are remembered, so that a RESUME of one is told from a made-up id. */
+const ENDED_SESSIONS_MAX = 10_000
+const DUPLICATE_EVERY = 50
+const UNKNOWN_EVERY = 100
+const DAY_MS = 86_400_000
+
+export interface GatewayFacts {
+  readonly options: SimOptions
+  readonly world: SimWorld
+  readonly clock: Clock
+  readonly token: string
+  /** For READY. */
+  resumeUrl(): string
+}
+
+export class Gateway {
+  readonly options: SimOptions
+  readonly world: SimWorld
+  readonly clock: Clock
+  readonly writer: EtfWriter
+  readonly ledger: Ledger
+  readonly sessions = new Map<string, Session>()
+  readonly connections = new Set<Connection>()
+  readonly nextFaults = new NextFaults()
+  /** Identifies left today. */
+  identifiesLeft: number
+  isTokenReset = false
+  eventsEmitted = 0
+  eventsDispatched = 0
+  readonly #token: string
+  readonly #resumeUrl: () => string
+  readonly #liberties: ReadonlySet<string>
+  readonly #dayEndsAtMs: number
+  readonly #ended = new Map<string, Session>()
+  /** Live sessions by shard count, then by shard id: several may share a shard. */
+  readonly #routes = new Map<number, Map<number, Set<Session>>>()
+  /** Monotonic ms of the last identify of a bucket. */
+  readonly #buckets = new Map<number, number>()
+  /** Monotonic ms of the last request for all members of a guild; per bot, over all sessions. */
+  readonly #allMembers = new Map<bigint, number>()
+
+  constructor(facts: GatewayFacts) {
+    this.options = facts.options
+    this.world = facts.world
+    this.clock = facts.clock
+    this.#token = facts.token
+    this.#resumeUrl = () => facts.resumeUrl()
+    this.#liberties = new Set(facts.options.liberties)
+    this.writer = new EtfWriter({
+      atomTag: facts.options.atoms,
+      keys: facts.options.keys,
+      snowflakes: facts.options.snowflakes,
+      floatIntegers: this.takes('float-integers'),
+      stringExt: true,
+    })
+    this.ledger = new Ledger({
+      eventsMax: facts.options.ledgerEvents,
+      bytesMax: facts.options.ledgerMib * 1024 * 1024,
+    })
+    this.identifiesLeft = facts.options.identifyLimit
+    this.#dayEndsAtMs = facts.clock.monotonic() + DAY_MS
+  }
+
+  takes(liberty: Liberty): boolean {
+    return this.#liberties.has(liberty)
+  }
+
+  /** Until the budget is filled up again. */
+  resetAfterMs(): number {
+    return Math.max(0, Math.round(this.#dayEndsAtMs - this.clock.monotonic()))
+  }
+
+  accepts(token: string): boolean {
+    return !this.isTokenReset && isToken(token, this.#token)
+  }
+
+  identify(connection: Connection, d: WireValue | undefined): void {
+    const request = checkIdentify(d, {
+      token: this.isTokenReset ? '' : this.#token,
+      enabledIntents: this.options.intents,
+      guildsPerShardMax: this.options.guildsPerShardMax,
+      shardMultiple: this.options.shardMultiple,
+      guildCount: (shardId, shardCount) => this.world.guildIds(shardId, shardCount).length,
+    })
+    if (isRefusal(request)) {
+      this.#recordIdentify(null, String(request.code), null)
+      return connection.close(request.code, request.reason)
+    }
+    const refusal = this.#refusalOfIdentify(request)
+    if (refusal !== null) {
+      this.#recordIdentify(request, refusal, null)
+      if (refusal === 'budget' && this.options.budgetAnswer === 'reset-token') {
+        return this.#resetToken()
+      }
+      return this.sendInvalidSession(connection, false)
+    }
+    this.#buckets.set(request.shardId % this.options.maxConcurrency, this.clock.monotonic())
+    this.identifiesLeft--
+    this.#startSession(connection, request)
+  }
+
+  resume(connection: Connection, d: WireValue | undefined): void {
+    const request = checkResume(d)
+    if (isRefusal(request)) return connection.close(request.code, request.reason)
+    if (!this.accepts(request.token)) return connection.close(4004, 'Authentication failed.')
+    const { sessionId, seq } = request
+    const session = this.sessions.get(sessionId) ?? this.#ended.get(sessionId)
+    const record = (outcome: LedgerResume['outcome'], replayed = 0): void =>
+      this.ledger.resume({
+        atMs: this.clock.now(),
+        shard: session?.shardId ?? -1,
+        session: sessionId,
+        seq,
+        outcome,
+        replayed,
+        sameQuery: session?.query === connection.queryText,
+      })
+    if (session === undefined) {
+      record('unknown')
+      return this.sendInvalidSession(connection, false)
+    }
+    const forced = this.nextFaults.take('refuse-resume', session.shardId)
+    if (forced !== null) {
+      record('refused')
+      const resumable = forced['resumable'] === true
+      if (!resumable) this.endSession(session, 'fault', seq)
+      return this.sendInvalidSession(connection, resumable)
+    }
+    if (session.end !== null) {
+      session.end.resumeSeq = seq
+      record('expired')
+      if (this.options.expiredAnswer === 'close') {
+        return connection.close(4009, 'Session timed out.')
+      }
+      return this.sendInvalidSession(connection, false)
+    }
+    if (seq > session.sequence) {
+      record('invalid_seq')
+      this.endSession(session, 'invalid_seq', null)
+      return connection.close(4007, 'Invalid seq.')
+    }
+    if (!session.canReplayAfter(seq)) {
+      record('replay_exceeded')
+      this.endSession(session, 'replay_exceeded', seq)
+      return this.sendInvalidSession(connection, false)
+    }
+    record('resumed', session.sequence - seq)
+    this.#attach(connection, session)
+    connection.cursor = seq + 1
+    const slow = this.nextFaults.take('slow-replay', session.shardId)
+    this.#replay(connection, session, typeof slow?.['delayMs'] === 'number' ? slow['delayMs'] : 0)
+  }
+
+  /** Op 9. */
+  sendInvalidSession(connection: Connection, resumable: boolean): void {
+    const isBare = !resumable && this.takes('invalid-session-without-d')
+    connection.sendControl(Opcode.InvalidSession, isBare ? undefined : resumable)
+  }
+
+  /** Sends an event to the sessions whose shard and intents it concerns. */
+  emit(event: WorldEvent): void {
+    this.eventsEmitted++
+    const intents = event.intents ?? (isEventName(event.t) ? EVENTS[event.t] : 0)
+    /** One encoding for all that see the same. */
+    const encoded = new Map<WireMap, EncodedEvent>()
+    const rendered = new Map<string, EncodedEvent | null>()
+    for (const [shardCount, shards] of this.#routes) {
+      const shardId = event.guildId === null ? 0 : shardOfGuild(event.guildId, shardCount)
+      for (const session of shards.get(shardId) ?? []) {
+        if (intents !== 0 && (session.view.intents & intents) === 0) continue
+        if (event.guildId !== null && session.stubs.has(event.guildId)) continue
+        const key = `${session.view.intents}:${session.view.largeThreshold}`
+        let result = rendered.get(key)
+        if (result === undefined) {
+          result = this.#render(event, session.view, encoded)
+          rendered.set(key, result)
+        }
+        if (result !== null) this.#append(session, result)
+      }
+    }
+    if (this.takes('unknown-events') && this.eventsEmitted % UNKNOWN_EVERY === 0) {
+      this.#sendUnknown()
+    }
+  }
+
+  /** The bot's own presence, by op 3 or in an identify. */
+  updatePresence(status: string, activities: readonly WireValue[]): void {
+    for (const event of this.world.updatePresence({ status, activities })) this.emit(event)
+  }
+
+  /** Sends an event to one session, whatever its intents. */
+  tell(session: Session, t: string, d: WireMap, guildId: bigint | null = null): void {
+    this.#append(session, new EncodedEvent(t, guildId, d, this.writer))
+  }
+
+  hasGuild(session: Session, guildId: bigint): boolean {
+    return (
+      shardOfGuild(guildId, session.shardCount) === session.shardId &&
+      this.world.guildIds(session.shardId, session.shardCount).includes(guildId)
+    )
+  }
+
+  /** 0: a request for all members may be made, and now counts. Else the ms until the next. */
+  allMembersWaitMs(guildId: bigint): number {
+    const now = this.clock.monotonic()
+    const last = this.#allMembers.get(guildId)
+    const leftMs = last === undefined ? 0 : Math.ceil(last + this.options.membersIntervalMs - now)
+    if (leftMs > 0) return leftMs
+    this.#allMembers.set(guildId, now)
+    return 0
+  }
+
+  /** Ends a session: what its client has not got by now no RESUME brings any more. */
+  endSession(session: Session, cause: EndCause, resumeSeq: number | null): void {
+    if (session.end !== null) return
+    session.end = this.ledger.end({
+      atMs: this.clock.now(),
+      shard: session.shardId,
+      shardCount: session.shardCount,
+      session: session.id,
+      cause,
+      lastSent: session.lastSent,
+      last: session.sequence,
+      resumeSeq,
+    })
+    const connection = session.reader as Connection | null
+    session.reader = null
+    if (connection !== null) {
+      connection.session = null
+      connection.cursor = null
+    }
+    this.sessions.delete(session.id)
+    this.#routes.get(session.shardCount)?.get(session.shardId)?.delete(session)
+    this.#ended.set(session.id, session)
+    if (this.#ended.size > ENDED_SESSIONS_MAX) {
+      for (const id of this.#ended.keys()) {
+        this.#ended.delete(id)
+        break
+      }
+    }
+  }
+
+  /** Nobody reads the session any more: it lives on for a while. */
+  detach(connection: Connection): void {
+    const session = connection.session
+    if (session === null || session.reader !== connection) return
+    session.reader = null
+    const detachedAtMs = this.clock.monotonic()
+    session.detachedAtMs = detachedAtMs
+    this.clock.setTimeout(() => {
+      if (session.reader === null && session.detachedAtMs === detachedAtMs) {
+        this.endSession(session, 'expired', null)
+      }
+    }, this.options.sessionTtlMs)
+  }
+
+  onClose(
+    connection: Connection,
+    code: number,
+    sent: { code: number; reason: string } | null,
+  ): void {
+    this.connections.delete(connection)
+    const session = connection.session
+    this.ledger.close({
+      atMs: this.clock.now(),
+      shard: session?.shardId ?? -1,
+      session: session?.id ?? null,
+      code,
+      by: sent === null ? 'client' : 'server',
+      reason: sent?.reason ?? '',
+    })
+    if (session === null || session.reader !== connection) return
+    // Only the client's own 1000 and 1001 end a session. See [Discord Docs/Gateway#initiating-a-disconnect].
+    if (sent === null && (code === 1000 || code === 1001)) {
+      this.endSession(session, 'closed', null)
+    } else {
+      this.detach(connection)
+    }
+  }
+
+  #refusalOfIdentify(request: Identify): 'concurrency' | 'budget' | 'fault' | null {
+    if (this.nextFaults.take('refuse-identify', request.shardId) !== null) return 'fault'
+    if (this.identifiesLeft <= 0) return 'budget'
+    const last = this.#buckets.get(request.shardId % this.options.maxConcurrency)
+    const isTooSoon =
+      last !== undefined && this.clock.monotonic() - last < this.options.identifyWindowMs
+    return isTooSoon ? 'concurrency' : null
+  }
+
+  #recordIdentify(request: Identify | null, outcome: string, session: Session | null): void {
+    this.ledger.identify({
+      atMs: this.clock.now(),
+      shard: request?.shardId ?? -1,
+      shardCount: request?.shardCount ?? 0,
+      intents: request?.intents ?? 0,
+      outcome,
+      session: session?.id ?? null,
+    })
+  }
+
+  #startSession(connection: Connection, request: Identify): void {
+    const { shardId, shardCount } = request
+    const guildIds = this.world.guildIds(shardId, shardCount)
+    const botUserId = this.world.botUser['id'] as bigint
+    const session = new Session({
+      id: randomBytes(16).toString('hex'),
+      shardId,
+      shardCount,
+      view: { intents: request.intents, largeThreshold: request.largeThreshold, botUserId },
+      replayCapacity: this.options.replayEvents || replayCapacity(guildIds.length),
+      query: connection.queryText,
+      firstSequence: this.takes('ready-zero') ? -1 : 0,
+    })
+    connection.compressesPayloads =
+      request.compress &&
+      connection.query.encoding === 'json' &&
+      connection.query.compress === 'none'
+    this.sessions.set(session.id, session)
+    this.#route(session)
+    this.#attach(connection, session)
+    this.#recordIdentify(request, 'ready', session)
+    if (this.nextFaults.take('no-ready', shardId) !== null) return
+    this.tell(
+      session,
+      'READY',
+      readyOf({
+        world: this.world,
+        session,
+        guildIds,
+        resumeUrl: this.#resumeUrl(),
+        version: this.takes('ready-version') ? 9 : 10,
+      }),
+    )
+    // Without GUILDS there is no GUILD_CREATE at all.
+    if ((request.intents & EVENTS.GUILD_CREATE) !== 0) this.#sendGuilds(session, guildIds)
+    const { status, activities } = request.presence ?? {}
+    if (typeof status === 'string' && Array.isArray(activities)) {
+      this.updatePresence(status, activities as readonly WireValue[])
+    }
+  }
+
+  #sendGuilds(session: Session, guildIds: readonly bigint[]): void {
+    guildIds.forEach((guildId, index) => {
+      if (index < this.options.stubs) {
+        session.stubs.add(guildId)
+        this.tell(session, 'GUILD_CREATE', { id: guildId, unavailable: true }, guildId)
+        return
+      }
+      this.tell(session, 'GUILD_CREATE', this.world.guildCreate(guildId, session.view), guildId)
+    })
+    if (session.stubs.size === 0) return
+    this.clock.setTimeout(() => {
+      for (const guildId of session.stubs) {
+        session.stubs.delete(guildId)
+        if (session.end !== null || !this.hasGuild(session, guildId)) continue
+        this.tell(session, 'GUILD_CREATE', this.world.guildCreate(guildId, session.view), guildId)
+      }
+    }, this.options.stubMs)
+  }
+
+  #attach(connection: Connection, session: Session): void {
+    session.reader?.detached()
+    session.reader = connection
+    connection.session = session
+  }
+
+  #route(session: Session): void {
+    let shards = this.#routes.get(session.shardCount)
+    if (shards === undefined) {
+      shards = new Map()
+      this.#routes.set(session.shardCount, shards)
+    }
+    const sessions = shards.get(session.shardId)
+    if (sessions === undefined) shards.set(session.shardId, new Set([session]))
+    else sessions.add(session)
+  }
+
+  /** Sends what was missed, in order, then RESUMED, then the connection is live. */
+  #replay(connection: Connection, session: Session, delayMs: number): void {
+    while (connection.cursor !== null && connection.cursor <= session.sequence) {
+      if (connection.session !== session || connection.isClosed) return
+      if (!session.canReplayAfter(connection.cursor - 1)) {
+        // Slower than the world: the buffer has run over what was still to be replayed.
+        this.endSession(session, 'replay_exceeded', connection.cursor - 1)
+        return this.sendInvalidSession(connection, false)
+      }
+      const entry = session.entry(connection.cursor++)
+      if (entry !== undefined) connection.sendEntry(entry)
+      if (delayMs > 0) {
+        this.clock.setTimeout(() => this.#replay(connection, session, delayMs), delayMs)
+        return
+      }
+    }
+    connection.cursor = null
+    this.tell(session, 'RESUMED', { _trace: [RESUMED_TRACE] })
+  }
+
+  #append(session: Session, event: EncodedEvent): void {
+    const times =
+      this.takes('duplicate-events') && session.sequence % DUPLICATE_EVERY === DUPLICATE_EVERY - 1
+        ? 2
+        : 1
+    for (let time = 0; time < times; time++) {
+      this.eventsDispatched++
+      session.append(event, (s) =>
+        this.ledger.record({
+          atMs: this.clock.now(),
+          session: session.id,
+          shard: session.shardId,
+          shardCount: session.shardCount,
+          s,
+          t: event.t,
+          guildId: event.guildId,
+          hash: event.hash,
+          d: event.etf,
+        }),
+      )
+    }
+  }
+
+  #render(
+    event: WorldEvent,
+    view: ClientView,
+    encoded: Map<WireMap, EncodedEvent>,
+  ): EncodedEvent | null {
+    const d = this.world.render(event, view)
+    if (d === null) return null
+    let result = encoded.get(d)
+    if (result === undefined) {
+      const fields = this.takes('nil-fields') ? optionalFields(event.t, d) : d
+      result = new EncodedEvent(event.t, event.guildId, fields, this.writer)
+      encoded.set(d, result)
+    }
+    return result
+  }
+
+  #sendUnknown(): void {
+    for (const session of this.sessions.values()) {
+      const { t, d } = unknownEvent(this.eventsEmitted)
+      this.tell(session, t, d)
+      const connection = session.reader as Connection | null
+      if (connection !== null && connection.cursor === null) connection.sendControl(77, d)
+    }
+  }
+
+  /** See [Discord Docs/Gateway#session-start-limit-object]: all sessions end, the token is no good any more. */
+  #resetToken(): void {
+    this.isTokenReset = true
+    for (const session of this.sessions.values()) this.endSession(session, 'fault', null)
+    for (const connection of this.connections) connection.close(4004, 'Authentication failed.')
+  }
+}
