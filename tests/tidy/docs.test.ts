@@ -11,6 +11,12 @@ interface Manifest {
 const manifest = readManifest('package.json')
 const pages = projectFiles.filter((path) => path.endsWith('.md'))
 
+/** Whether it is a file of the project or a folder with some. */
+function exists(path: string): boolean {
+  const folder = `${path.replace(/\/$/, '')}/`
+  return projectFiles.some((file) => file === path || file.startsWith(folder))
+}
+
 function readManifest(path: string): Manifest {
   return JSON.parse(readProjectFile(path)) as Manifest
 }
@@ -60,16 +66,24 @@ describe('docs', () => {
     ).toEqual([])
   })
 
+  test('paths that pages name exist', () => {
+    const gone: string[] = []
+    for (const page of pages) {
+      const named = readProjectFile(page).matchAll(
+        /`((?:src|cmd|sim|tests|scripts|docs|proto|migrations)\/[\w./-]*)`/g,
+      )
+      for (const [, path] of named) if (!exists(path!)) gone.push(`${page}: ${path}`)
+    }
+    expect(gone).toEqual([])
+  })
+
   test('links between pages lead to files', () => {
     const broken: string[] = []
     for (const page of pages) {
       for (const [, target] of readProjectFile(page).matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
         if (/^[a-z]+:/.test(target!)) continue
         const path = new URL(target!, `file:///${page}`).pathname.slice(1)
-        const isThere = projectFiles.some(
-          (file) => file === path || file.startsWith(`${path.replace(/\/$/, '')}/`),
-        )
-        if (!isThere) broken.push(`${page} → ${target}`)
+        if (!exists(path)) broken.push(`${page} → ${target}`)
       }
     }
     expect(broken).toEqual([])

@@ -1,17 +1,30 @@
-import { execFileSync } from 'node:child_process'
-import { readFileSync, statSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 /** The project's own files: what git keeps or would keep, as paths from the top with `/`. */
 export const projectDir = fileURLToPath(new URL('../..', import.meta.url))
 
-export const projectFiles: readonly string[] = execFileSync(
-  'git',
-  ['ls-files', '--cached', '--others', '--exclude-standard', '-z'],
-  { cwd: projectDir, encoding: 'utf8' },
+export const projectFiles: readonly string[] = (filesOfGit() ?? filesOfFolder()).filter((path) =>
+  statSync(projectDir + path, { throwIfNoEntry: false })?.isFile(),
 )
-  .split('\0')
-  .filter((path) => path !== '' && statSync(projectDir + path, { throwIfNoEntry: false })?.isFile())
+
+function filesOfGit(): string[] | null {
+  const { status, stdout } = spawnSync(
+    'git',
+    ['ls-files', '--cached', '--others', '--exclude-standard', '-z'],
+    { cwd: projectDir, encoding: 'utf8' },
+  )
+  return status === 0 ? stdout.split('\0').filter((path) => path !== '') : null
+}
+
+/** Where there is no git, as in an unpacked archive. */
+function filesOfFolder(): string[] {
+  return readdirSync(projectDir, { recursive: true, encoding: 'utf8' }).filter(
+    (path) =>
+      !/(^|\/)(node_modules|dist|coverage|gateway-data|\.git)\/|\.(log|cpuprofile)$/.test(path),
+  )
+}
 
 export function readProjectFile(path: string): string {
   return readFileSync(projectDir + path, 'utf8')
