@@ -1,4 +1,4 @@
-export { SERVER_ERRORS, ServerError } from './errors.ts'
+export { ServerError } from './errors.ts'
 export type { GatewayControl, ShardStat, ShardStatus } from './gateway-control.ts'
 export { startGrpcServer } from './grpc-server.ts'
 export type { GrpcServer, GrpcService } from './grpc-server.ts'

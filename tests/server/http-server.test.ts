@@ -190,6 +190,22 @@ describe('startHttpServer', () => {
     expect(errors.map(([message]) => message)).toEqual(['request failed'])
   })
 
+  test('a list of many pages is whole over both', async () => {
+    const padding = 'x'.repeat(100_000)
+    const reader = readerOf(async (_text, [after]) => {
+      const page = Math.max(0, Number(after)) + 1
+      const bodies = JSON.stringify({ page, padding })
+      return [{ bodies, after: String(page), count: page === 20 ? 1 : 500 }]
+    })
+    const { url } = await start({ reader })
+    const path = '/v1/events/threads'
+    const [overHttp2] = await getHttp2(url, [path])
+    for (const text of [overHttp2!.body, await (await fetch(url + path)).text()]) {
+      const pages = JSON.parse(text) as { page: number }[]
+      expect(pages.map(({ page }) => page)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1))
+    }
+  })
+
   test('a database that fails between pages breaks the answer off', async () => {
     const { log, errors } = recordingLog()
     let page = 0
