@@ -59,6 +59,8 @@ export interface DestinationStats {
   /** Held: waiting for the cache, for a flush, or for an answer. */
   readonly queuedEvents: number
   readonly queuedBytes: number
+  /** Memory that the payloads occupy, freed parts and spare chunks included. */
+  readonly arenaBytes: number
   /** taken = delivered + dropped + queued; what found no room or no readable name is in both sums. */
   readonly takenEvents: number
   readonly deliveredEvents: number

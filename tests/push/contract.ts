@@ -32,7 +32,7 @@ export interface Subject {
   /** Whether order is kept per shard over all names, not only within one. */
   readonly keepsShardOrder: boolean
   /** Everything that has arrived, in order, repeats included. */
-  received(): Promise<readonly Received[]>
+  readonly received: () => Promise<readonly Received[]>
   /** The sink keeps its connection and takes nothing, until go(). */
   stall(): Promise<void>
   go(): Promise<void>

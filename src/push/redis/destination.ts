@@ -99,6 +99,8 @@ export class RedisListDestination implements Destination {
   #turn = 0
   #timer: Timer | undefined
   #timerAtMs = 0
+  /** The timer is set for the end of a linger, not only for a refused key's next try. */
+  #isLingering = false
   #isDraining = false
   #isClosed = false
   #onIdle: (() => void) | undefined
@@ -178,6 +180,7 @@ export class RedisListDestination implements Destination {
       isUp: this.#connection.isUp,
       queuedEvents: this.#queue.events,
       queuedBytes: this.#queue.bytes,
+      arenaBytes: this.#queue.arena.allocatedBytes,
       takenEvents: this.#intake.takenEvents,
       deliveredEvents: this.#intake.delivered.value,
       droppedEvents: this.#intake.droppedEvents,
@@ -193,7 +196,8 @@ export class RedisListDestination implements Destination {
       this.#queue.readyEvents - this.#stuckEvents >= FLUSH_EVENTS ||
       this.#queue.readyBytes - this.#stuckBytes >= FLUSH_BYTES
     if (isEnough || this.#isDraining) this.#flush()
-    else if (this.#timer === undefined) {
+    else if (!this.#isLingering) {
+      this.#isLingering = true
       this.#wakeAt(this.#options.clock.monotonic() + FLUSH_LINGER_MS)
     }
   }
@@ -210,6 +214,7 @@ export class RedisListDestination implements Destination {
 
   readonly #onTimer = (): void => {
     this.#timer = undefined
+    this.#isLingering = false
     this.#flush()
   }
 
