@@ -5,7 +5,7 @@
 import { atomText } from './atom-text.ts'
 import { bigAt } from './big.ts'
 import { Atom } from './encode.ts'
-import { EtfError, tooDeep, truncated, unknownTag } from './errors.ts'
+import { badVersion, tooDeep, trailing, truncated, unknownTag } from './errors.ts'
 import { oldFloatAt } from './float-text.ts'
 import { inflateTerm } from './inflate.ts'
 import { finite, keyText } from './key-text.ts'
@@ -14,6 +14,7 @@ import { isWholeBinary, rareTermText } from './rare-terms.ts'
 import { float64, joinHalves } from './scalar.ts'
 import { skipTerm } from './skip.ts'
 import { asBuffer } from './text.ts'
+import { uint32At } from './uint32.ts'
 
 const VERSION = 131
 const NEW_FLOAT_EXT = 70
@@ -58,13 +59,7 @@ export interface DecodeOptions {
  */
 export function decodeTerm(bytes: Uint8Array, options: DecodeOptions = {}): unknown {
   if (bytes.length === 0) throw truncated(0)
-  if (bytes[0] !== VERSION) {
-    throw new EtfError(
-      'ETF_BAD_VERSION',
-      `The bytes begin with ${bytes[0]} instead of 131, so they are not the External Term Format; check the encoding.`,
-      { tag: bytes[0], offset: 0 },
-    )
-  }
+  if (bytes[0] !== VERSION) throw badVersion(bytes[0]!, 0)
   return decodeTermAt(bytes, 1, bytes.length, options)
 }
 
@@ -154,11 +149,11 @@ export function decodeTermAt(
       case BINARY_EXT: {
         if (end - pos < 5) throw truncated(end)
         const from = pos + 5
-        const length = u32(buffer, pos + 1)
+        const length = uint32At(buffer, pos + 1)
         if (length > end - from) throw truncated(end)
         pos = from + length
         value = isBinaryKept
-          ? Uint8Array.prototype.slice.call(buffer, from, pos)
+          ? new Uint8Array(buffer.subarray(from, pos))
           : buffer.toString('utf8', from, pos)
         break
       }
@@ -189,7 +184,7 @@ export function decodeTermAt(
       case LARGE_TUPLE_EXT: {
         const header = tag === SMALL_TUPLE_EXT ? 2 : 5
         if (end - pos < header) throw truncated(end)
-        const count = header === 2 ? buffer[pos + 1]! : u32(buffer, pos + 1)
+        const count = header === 2 ? buffer[pos + 1]! : uint32At(buffer, pos + 1)
         const kind: number = tag === MAP_EXT ? MAP : tag === LIST_EXT ? LIST : PLAIN
         // Each element takes a byte at least, a pair two, and a list has a tail: else it is cut, whatever it claims.
         if (count * (kind === MAP ? 2 : 1) + (kind === LIST ? 1 : 0) > end - pos - header) {
@@ -274,7 +269,7 @@ function tailOf(bytes: Uint8Array, start: number, end: number, frame: Frame): nu
     if (tag === NIL_EXT) return pos + 1
     if (tag === LIST_EXT) {
       if (end - pos < 5) throw truncated(end)
-      const count = u32(bytes, pos + 1)
+      const count = uint32At(bytes, pos + 1)
       pos += 5
       if (count >= end - pos) throw truncated(end)
       if (count === 0) continue
@@ -343,7 +338,7 @@ function rareValue(bytes: Buffer, start: number, end: number, isBinaryKept: bool
     return rareTermText(bytes, start, end)
   }
   return isBinaryKept
-    ? Uint8Array.prototype.slice.call(bytes, start + 6, end)
+    ? new Uint8Array(bytes.subarray(start + 6, end))
     : bytes.toString('utf8', start + 6, end)
 }
 
@@ -359,18 +354,4 @@ function setProperty(object: Record<string, unknown>, key: string, value: unknow
   } else {
     object[key] = value
   }
-}
-
-function trailing(offset: number, end: number): EtfError {
-  return new EtfError(
-    'ETF_TRAILING_BYTES',
-    `The term ends at offset ${offset}, ${end - offset} bytes before the end; give exactly one term.`,
-    { offset },
-  )
-}
-
-function u32(bytes: Uint8Array, pos: number): number {
-  return (
-    ((bytes[pos]! << 24) | (bytes[pos + 1]! << 16) | (bytes[pos + 2]! << 8) | bytes[pos + 3]!) >>> 0
-  )
 }

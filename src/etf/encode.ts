@@ -195,7 +195,7 @@ function writeList(out: ByteBuffer, list: readonly unknown[], strings: boolean):
     out.writeByte(NIL_EXT)
     return null
   }
-  if (strings && count <= STRING_ELEMENTS_MAX && list.every(isByte)) {
+  if (strings && count <= STRING_ELEMENTS_MAX && areBytes(list)) {
     out.reserve(3 + count)
     out.writeByte(STRING_EXT)
     out.writeByte(count >>> 8)
@@ -208,8 +208,15 @@ function writeList(out: ByteBuffer, list: readonly unknown[], strings: boolean):
   return { values: list, keys: null, isList: true, index: 0 }
 }
 
-function isByte(value: unknown): boolean {
-  return typeof value === 'number' && value >= 0 && value <= 255 && Number.isInteger(value)
+/** Holes are not bytes: the loop sees them, `every` would not. */
+function areBytes(list: readonly unknown[]): boolean {
+  for (let index = 0; index < list.length; index++) {
+    const value = list[index]
+    if (typeof value !== 'number' || value < 0 || value > 255 || !Number.isInteger(value)) {
+      return false
+    }
+  }
+  return true
 }
 
 function writeBinaryText(out: ByteBuffer, text: string): void {

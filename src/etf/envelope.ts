@@ -13,10 +13,11 @@
  * Whatever does not fit (five pairs or more behind d, repeated keys, unknown keys behind d) is walked.
  * @see Discord Docs/Gateway Events#payload-structure
  */
-import { EtfError, beyondLimit } from './errors.ts'
+import { badVersion, beyondLimit, EtfError } from './errors.ts'
 import { EVENT_NAME_BYTES_MAX, NEED_MORE } from './limits.ts'
 import { atomHeader, integerAt, isNil } from './scalar.ts'
 import { skipTerm } from './skip.ts'
+import { uint32At } from './uint32.ts'
 
 const VERSION = 131
 const COMPRESSED = 80
@@ -40,8 +41,8 @@ const KEY_T = 8
 
 /** Bytes from the first of `op`, `s`, `t` to the end: three pairs with binary keys, and the longest name. */
 const TAIL_BYTES_MAX = 64 + EVENT_NAME_BYTES_MAX
-/** A pair is at least a key of three bytes (115, 1, `s`) and a value of one. */
-const PAIR_BYTES_MIN = 4
+/** A pair is at least a key of three bytes (115, 1, `s`) and a value of two (115, 0). */
+const PAIR_BYTES_MIN = 5
 
 /** The outcome of scanEnvelope. One object per connection is filled again and again. */
 export class Envelope {
@@ -90,7 +91,7 @@ export function scanEnvelope(bytes: Uint8Array, start: number, end: number, out:
     throw badEnvelope(start + 1, `it is no map but begins with tag ${bytes[start + 1]}`)
   }
   if (end - start < 6) return NEED_MORE
-  const arity = u32(bytes, start + 2)
+  const arity = uint32At(bytes, start + 2)
   let pos = start + 6
   if (arity * 2 > end - pos) return NEED_MORE
 
@@ -183,7 +184,7 @@ function tailParses(
 /** The slow way, for every order and any other key: each term is stepped over. A repeated key's last value counts. */
 function walk(bytes: Uint8Array, start: number, end: number, out: Envelope): number {
   out.reset()
-  const arity = u32(bytes, start + 2)
+  const arity = uint32At(bytes, start + 2)
   let pos = start + 6
   for (let index = 0; index < arity; index++) {
     const key = keyAt(bytes, pos, end)
@@ -328,7 +329,7 @@ function scalarEnd(bytes: Uint8Array, pos: number, end: number): number {
       if (bytes[pos + 1] === 0 && end - pos >= 3) behind = pos + 3 + bytes[pos + 2]!
       break
     case BINARY_EXT:
-      if (end - pos >= 5) behind = pos + 5 + u32(bytes, pos + 1)
+      if (end - pos >= 5) behind = pos + 5 + uint32At(bytes, pos + 1)
       break
     default:
       return NEED_MORE
@@ -338,20 +339,6 @@ function scalarEnd(bytes: Uint8Array, pos: number, end: number): number {
 
 function isContainer(tag: number): boolean {
   return tag === MAP_EXT || tag === LIST_EXT || tag === SMALL_TUPLE_EXT || tag === LARGE_TUPLE_EXT
-}
-
-function u32(bytes: Uint8Array, pos: number): number {
-  return (
-    ((bytes[pos]! << 24) | (bytes[pos + 1]! << 16) | (bytes[pos + 2]! << 8) | bytes[pos + 3]!) >>> 0
-  )
-}
-
-function badVersion(byte: number, offset: number): EtfError {
-  return new EtfError(
-    'ETF_BAD_VERSION',
-    `The bytes begin with ${byte} instead of 131, so they are not the External Term Format; check the encoding.`,
-    { tag: byte, offset },
-  )
 }
 
 function badEnvelope(offset: number, why: string): EtfError {

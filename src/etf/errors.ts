@@ -55,6 +55,22 @@ export function truncated(offset: number): EtfError {
   )
 }
 
+export function trailing(offset: number, end: number): EtfError {
+  return new EtfError(
+    'ETF_TRAILING_BYTES',
+    `The term ends at offset ${offset}, ${end - offset} bytes before the end; give exactly one term.`,
+    { offset },
+  )
+}
+
+export function badVersion(byte: number, offset: number): EtfError {
+  return new EtfError(
+    'ETF_BAD_VERSION',
+    `The bytes begin with ${byte} instead of 131, so they are not the External Term Format; check the encoding.`,
+    { tag: byte, offset },
+  )
+}
+
 export function tooDeep(tag: number, offset: number, levelsMax: number): EtfError {
   return new EtfError(
     'ETF_TOO_DEEP',

@@ -1,7 +1,9 @@
+import { assert } from '../base/index.ts'
 import { tooDeep } from './errors.ts'
 import { NEED_MORE } from './limits.ts'
 import { atomHeader } from './scalar.ts'
 import { skipTerm } from './skip.ts'
+import { uint32At } from './uint32.ts'
 
 const BINARY_EXT = 109
 const MAP_EXT = 116
@@ -68,7 +70,7 @@ export class FieldReader {
     const fields = this.#fields
     let depth = 0
     let level = this.#root
-    let pairs = u32(bytes, start + 1)
+    let pairs = uint32At(bytes, start + 1)
     let pos = start + 5
     if (pairs * 2 > end - pos) return NEED_MORE
     for (;;) {
@@ -97,7 +99,7 @@ export class FieldReader {
       if (key.inner !== null) {
         for (const field of key.below) starts[field] = -1
         if (end - pos >= 5 && bytes[pos] === MAP_EXT) {
-          const inner = u32(bytes, pos + 1)
+          const inner = uint32At(bytes, pos + 1)
           if (inner * 2 > end - pos - 5) return NEED_MORE
           pairsLeft[depth] = pairs
           levels[depth] = level
@@ -134,6 +136,7 @@ function findKey(level: Level, bytes: Uint8Array, start: number, end: number): K
 function makeLevel(paths: readonly string[]): Level {
   const keys: Key[] = []
   const root: Level = { keys, lengths: 0 }
+  assert(new Set(paths).size === paths.length, 'paths of a FieldReader differ')
   paths.forEach((path, field) => {
     const names = path.split('.')
     if (names.length > PATH_LEVELS_MAX) throw tooDeep(MAP_EXT, 0, PATH_LEVELS_MAX)
@@ -159,10 +162,4 @@ function addKey(level: Level, name: Buffer): Key {
   ;(level.keys as Key[]).push(key)
   level.lengths |= 1 << Math.min(name.length, 31)
   return key
-}
-
-function u32(bytes: Uint8Array, pos: number): number {
-  return (
-    ((bytes[pos]! << 24) | (bytes[pos + 1]! << 16) | (bytes[pos + 2]! << 8) | bytes[pos + 3]!) >>> 0
-  )
 }

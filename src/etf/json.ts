@@ -8,7 +8,7 @@
 import { checkAtomUtf8 } from './atom-text.ts'
 import { bigAt } from './big.ts'
 import type { ByteBuffer } from './byte-buffer.ts'
-import { EtfError, tooDeep, truncated, unknownTag } from './errors.ts'
+import { tooDeep, trailing, truncated, unknownTag } from './errors.ts'
 import { oldFloatAt } from './float-text.ts'
 import { inflateTerm } from './inflate.ts'
 import {
@@ -23,6 +23,7 @@ import { DEPTH_MAX, NEED_MORE } from './limits.ts'
 import { isWholeBinary, rareTermText } from './rare-terms.ts'
 import { atomHeader, float64, isFalse, isNil, isTrue } from './scalar.ts'
 import { skipTerm } from './skip.ts'
+import { uint32At } from './uint32.ts'
 
 const NEW_FLOAT_EXT = 70
 const BIT_BINARY_EXT = 77
@@ -129,7 +130,7 @@ function transcode(
         break
       case INTEGER_EXT: {
         if (end - pos < 5) throw truncated(end)
-        const value = u32(bytes, pos + 1) | 0
+        const value = uint32At(bytes, pos + 1) | 0
         if (value < 0) out.writeByte(0x2d)
         writeUint64(out, 0, Math.abs(value))
         pos += 5
@@ -156,7 +157,7 @@ function transcode(
       case BINARY_EXT: {
         if (end - pos < 5) throw truncated(end)
         const from = pos + 5
-        const size = u32(bytes, pos + 1)
+        const size = uint32At(bytes, pos + 1)
         if (size > end - from) throw truncated(end)
         pos = from + size
         out.writeByte(QUOTE)
@@ -193,7 +194,7 @@ function transcode(
       case LARGE_TUPLE_EXT: {
         const header = tag === SMALL_TUPLE_EXT ? 2 : 5
         if (end - pos < header) throw truncated(end)
-        const count = header === 2 ? bytes[pos + 1]! : u32(bytes, pos + 1)
+        const count = header === 2 ? bytes[pos + 1]! : uint32At(bytes, pos + 1)
         const opened = tag === MAP_EXT ? MAP : tag === LIST_EXT ? LIST : PLAIN
         if (count * (opened === MAP ? 2 : 1) + (opened === LIST ? 1 : 0) > end - pos - header) {
           throw truncated(end)
@@ -241,6 +242,8 @@ function transcode(
       if (--left > 0) {
         out.writeByte(COMMA)
         isKeyRead = kind !== MAP
+        // Whatever key stood last, it stood in an element that is through.
+        isIdKey = false
         break
       }
       if (kind === LIST) {
@@ -249,7 +252,7 @@ function transcode(
           pos < end &&
           bytes[pos] === LIST_EXT &&
           end - pos >= 5 &&
-          u32(bytes, pos + 1) === 0
+          uint32At(bytes, pos + 1) === 0
         ) {
           pos += 5
         }
@@ -259,7 +262,7 @@ function transcode(
           pos++
         } else if (tag === LIST_EXT) {
           if (end - pos < 5) throw truncated(end)
-          left = u32(bytes, pos + 1)
+          left = uint32At(bytes, pos + 1)
           if (left >= end - pos - 5) throw truncated(end)
           if (depth === DEPTH_MAX) throw tooDeep(tag, pos, DEPTH_MAX)
           depth++
@@ -341,13 +344,12 @@ function writeAtomValue(
   out.writeByte(QUOTE)
 }
 
-/** JavaScript's shortest form is JSON. A float that is an integer under an id key is an id that came as a float. */
+/** JavaScript's shortest form is JSON. An integer under an id key is an id that came as a float. */
 function writeFloat(out: ByteBuffer, value: number, isIdKey: boolean): void {
-  const isString =
-    Number.isInteger(value) &&
-    (isIdKey ? Math.abs(value) >= 0x1_0000_0000 : Math.abs(value) > Number.MAX_SAFE_INTEGER) &&
-    Math.abs(value) < 2 ** 64
-  writeAscii(out, isString && isIdKey ? `"${BigInt(value)}"` : String(value))
+  const magnitude = Math.abs(value)
+  const isId =
+    isIdKey && Number.isInteger(value) && magnitude >= 0x1_0000_0000 && magnitude < 2 ** 64
+  writeAscii(out, isId ? `"${BigInt(value)}"` : String(value))
 }
 
 function writeBig(
@@ -387,18 +389,4 @@ function writeByteElements(bytes: Uint8Array, start: number, end: number, out: B
     if (pos > start) out.writeByte(COMMA)
     writeUint64(out, 0, bytes[pos]!)
   }
-}
-
-function trailing(offset: number, end: number): EtfError {
-  return new EtfError(
-    'ETF_TRAILING_BYTES',
-    `The term ends at offset ${offset}, ${end - offset} bytes before the end; give exactly one term.`,
-    { offset },
-  )
-}
-
-function u32(bytes: Uint8Array, pos: number): number {
-  return (
-    ((bytes[pos]! << 24) | (bytes[pos + 1]! << 16) | (bytes[pos + 2]! << 8) | bytes[pos + 3]!) >>> 0
-  )
 }

@@ -19,6 +19,7 @@
 import { badTerm, beyondLimit, tooDeep, unknownTag } from './errors.ts'
 import { inflateTerm } from './inflate.ts'
 import { ATOM_BYTES_MAX, ATOM_CHARACTERS_MAX, DEPTH_MAX, NEED_MORE } from './limits.ts'
+import { uint32At } from './uint32.ts'
 
 const NEW_FLOAT_EXT = 70
 const BIT_BINARY_EXT = 77
@@ -161,7 +162,7 @@ export function skipTerm(bytes: Uint8Array, start: number, end: number): number 
       case LARGE_TUPLE_EXT: {
         const header = tag === SMALL_TUPLE_EXT ? 1 : 4
         if (end - pos < header) return NEED_MORE
-        const arity = header === 1 ? bytes[pos]! : u32(bytes, pos)
+        const arity = header === 1 ? bytes[pos]! : uint32At(bytes, pos)
         pos += header
         if (arity === 0) break
         if (arity > end - pos) return NEED_MORE
@@ -172,7 +173,7 @@ export function skipTerm(bytes: Uint8Array, start: number, end: number): number 
       }
       case LARGE_BIG_EXT:
         if (end - pos < 4) return NEED_MORE
-        pos += 5 + u32(bytes, pos)
+        pos += 5 + uint32At(bytes, pos)
         break
       case COMPRESSED: {
         if (pos - 1 !== start) throw unknownTag(tag, pos - 1)
@@ -198,7 +199,7 @@ function skipRareTerm(bytes: Uint8Array, start: number, end: number): number {
   switch (tag) {
     case BIT_BINARY_EXT: {
       if (end - pos < 5) return NEED_MORE
-      const length = u32(bytes, pos)
+      const length = uint32At(bytes, pos)
       const bits = bytes[pos + 4]!
       if (bits > 8 || (bits === 0) !== (length === 0)) {
         throw badTerm(tag, start, `says that ${bits} bits of its last byte are used`)
@@ -207,7 +208,7 @@ function skipRareTerm(bytes: Uint8Array, start: number, end: number): number {
     }
     case NEW_FUN_EXT: {
       if (end - pos < 4) return NEED_MORE
-      const size = u32(bytes, pos)
+      const size = uint32At(bytes, pos)
       if (size < NEW_FUN_BYTES_MIN) throw badTerm(tag, start, `has a size of ${size} bytes`)
       return pos + size
     }
@@ -260,10 +261,4 @@ export function skipAtom(bytes: Uint8Array, pos: number, end: number): number {
     default:
       throw badTerm(tag, pos, 'stands where an atom is needed')
   }
-}
-
-function u32(bytes: Uint8Array, pos: number): number {
-  return (
-    ((bytes[pos]! << 24) | (bytes[pos + 1]! << 16) | (bytes[pos + 2]! << 8) | bytes[pos + 3]!) >>> 0
-  )
 }
