@@ -79,7 +79,8 @@ export function buildStateRoutes(reader: StateReader, log: Log): FastifyPluginCa
   return (app, _options, done) => {
     for (const [path, read] of Object.entries(stateReads(reader))) {
       const contentType = path === '/guilds_count' ? 'text/plain; charset=utf-8' : JSON_TYPE
-      app.get(`/v1/events${path}`, async (request, reply) => {
+      // Without HEAD: it would read a whole list to answer with nothing.
+      app.get(`/v1/events${path}`, { exposeHeadRoute: false }, async (request, reply) => {
         if (requestCount >= REQUESTS_MAX) {
           throw new ServerError('SERVER_BUSY', 'Too many requests are under way.')
         }
