@@ -1,0 +1,120 @@
+/**
+ * How many identifies may still be sent today, from what /gateway/bot says and from the recorded ones.
+ * Discord resets the token of a bot that exceeds its limit, so the lower of the two numbers counts.
+ * See [Discord Docs/Gateway#session-start-limit].
+ */
+import type { Clock, Log } from '../base/index.ts'
+import { messageOf } from '../base/index.ts'
+import type { IdentifyLog, SessionStartLimit } from '../shard/index.ts'
+
+const DAY_MS = 24 * 3600_000
+/** An answer of /gateway/bot is trusted for so long; identifies of this process are counted on top. */
+const LIMIT_AGE_MS_MAX = 60_000
+
+export type Verdict =
+  | { readonly isAllowed: true }
+  | {
+      readonly isAllowed: false
+      readonly cause: 'budget' | 'breaker' | 'unknown'
+      /** Time after which it is worth asking again. */
+      readonly retryMs: number
+      readonly fields: Readonly<Record<string, unknown>>
+    }
+
+export interface IdentifyBudgetOptions {
+  readonly log: IdentifyLog
+  /** GET /gateway/bot. */
+  readonly fetchLimit: () => Promise<SessionStartLimit>
+  /** The answer that the start-up already has. */
+  readonly limit: SessionStartLimit
+  readonly clock: Clock
+  readonly logger: Log
+  /** Identifies that are never spent; default 5 % of the total. */
+  readonly reserve?: number
+  /** More than this many of one shard in BREAKER_WINDOW_MS stop all identifies. */
+  readonly breakerMax?: number
+}
+
+export const BREAKER_WINDOW_MS = 600_000
+const BREAKER_MAX = 3
+const RETRY_MS = 30_000
+
+export class IdentifyBudget {
+  readonly #options: IdentifyBudgetOptions
+  #limit: SessionStartLimit
+  #limitAt: number
+  #spentSince = 0
+  /** Identifies that an operator has allowed beyond reserve and breaker. */
+  #allowance = 0
+
+  constructor(options: IdentifyBudgetOptions) {
+    this.#options = options
+    this.#limit = options.limit
+    this.#limitAt = options.clock.monotonic()
+  }
+
+  /** Identifies left today by Discord's last word. */
+  get remaining(): number {
+    return Math.max(0, this.#limit.remaining - this.#spentSince)
+  }
+
+  /** Lets `count` identifies pass whatever reserve and breaker say. */
+  allow(count: number): void {
+    this.#allowance += count
+  }
+
+  /** One identify was recorded. */
+  spend(): void {
+    this.#spentSince++
+    if (this.#allowance > 0) this.#allowance--
+  }
+
+  /** Rejects when the recorded identifies cannot be read: then nothing may be sent. */
+  async verdict(shardId: number): Promise<Verdict> {
+    const { log, clock, reserve, breakerMax = BREAKER_MAX } = this.#options
+    await this.#refresh()
+    if (this.#allowance > 0) return { isAllowed: true }
+    const now = clock.now()
+    const recent = await log.countSince(now - BREAKER_WINDOW_MS, shardId)
+    if (recent.shard >= breakerMax) {
+      const fields = { shardId, identifies: recent.shard, windowMs: BREAKER_WINDOW_MS }
+      return { isAllowed: false, cause: 'breaker', retryMs: RETRY_MS, fields }
+    }
+    const { total, resetAfterMs } = this.#limit
+    // Discord's day ends at the reset; rows from before it no longer count.
+    const ageMs = clock.monotonic() - this.#limitAt
+    const dayStart = now - ageMs + resetAfterMs - DAY_MS
+    const today = await log.countSince(Math.max(now - DAY_MS, dayStart), shardId)
+    const left = Math.min(this.remaining, total - today.all)
+    if (left > (reserve ?? Math.ceil(total * 0.05))) return { isAllowed: true }
+    const retryMs = Math.min(RETRY_MS, Math.max(1000, resetAfterMs - ageMs))
+    return {
+      isAllowed: false,
+      cause: 'budget',
+      retryMs,
+      fields: { total, left, recorded: today.all, resetAfterMs: Math.max(0, resetAfterMs - ageMs) },
+    }
+  }
+
+  async #refresh(): Promise<void> {
+    const { clock, fetchLimit, logger } = this.#options
+    const ageMs = clock.monotonic() - this.#limitAt
+    if (ageMs < LIMIT_AGE_MS_MAX) return
+    try {
+      this.#limit = await fetchLimit()
+      this.#limitAt = clock.monotonic()
+      this.#spentSince = 0
+    } catch (error) {
+      logger.warn('GET /gateway/bot failed: the last known identify limit is used', {
+        ageMs,
+        error: messageOf(error),
+      })
+      if (ageMs < this.#limit.resetAfterMs) return
+      // The day of the old answer is over, so its total is available again.
+      const resetAfterMs = DAY_MS - ((ageMs - this.#limit.resetAfterMs) % DAY_MS)
+      this.#limit = { ...this.#limit, remaining: this.#limit.total, resetAfterMs }
+      this.#limitAt = clock.monotonic()
+      this.#spentSince = 0
+    }
+  }
+}

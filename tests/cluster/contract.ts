@@ -1,0 +1,301 @@
+/**
+ * What every implementation of ShardClaims and IdentifyGate must hold, on a clock that the test moves.
+ */
+import { describe, expect, test } from 'vitest'
+import type {
+  IdentifyGate,
+  IdentifyLog,
+  IdentifyPermit,
+  IdentifyRecord,
+  SessionStartLimit,
+  ShardClaim,
+  ShardClaims,
+} from '../../src/shard/index.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+
+/** Identifies in an array. */
+export class ArrayIdentifyLog implements IdentifyLog {
+  readonly rows: IdentifyRecord[] = []
+  failure: Error | null = null
+
+  async record(entry: IdentifyRecord): Promise<void> {
+    if (this.failure !== null) throw this.failure
+    this.rows.push(entry)
+  }
+
+  async countSince(sinceMs: number, shardId: number): Promise<{ all: number; shard: number }> {
+    if (this.failure !== null) throw this.failure
+    const since = this.rows.filter((row) => row.atMs >= sinceMs)
+    return { all: since.length, shard: since.filter((row) => row.shardId === shardId).length }
+  }
+}
+
+export interface GateWorld {
+  readonly clock: FakeClock
+  readonly identifyLog: ArrayIdentifyLog
+  readonly maxConcurrency: number
+  readonly limit: SessionStartLimit
+  readonly fetchLimit: () => Promise<SessionStartLimit>
+}
+
+export const LIMIT: SessionStartLimit = {
+  total: 1000,
+  remaining: 1000,
+  resetAfterMs: 24 * 3600_000,
+  maxConcurrency: 1,
+}
+
+export function gateWorld(
+  maxConcurrency: number,
+  limit: Partial<SessionStartLimit> = {},
+): GateWorld {
+  const whole = { ...LIMIT, maxConcurrency, ...limit }
+  return {
+    clock: new FakeClock(),
+    identifyLog: new ArrayIdentifyLog(),
+    maxConcurrency,
+    limit: whole,
+    fetchLimit: () => Promise.resolve(whole),
+  }
+}
+
+/** Shards that want to identify, and when each got its permit (ms since the start). */
+export class Applicants {
+  readonly granted: { readonly shardId: number; readonly atMs: number }[] = []
+  readonly permits = new Map<number, IdentifyPermit>()
+  readonly #gate: IdentifyGate
+  readonly #clock: FakeClock
+  readonly #startMs: number
+
+  constructor(gate: IdentifyGate, clock: FakeClock) {
+    this.#gate = gate
+    this.#clock = clock
+    this.#startMs = clock.monotonic()
+  }
+
+  /** Asks; once granted, commits and gives back after `readyMs` as READY would. */
+  apply(
+    shardId: number,
+    readyMs: number,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<void> {
+    return this.#gate.acquire(shardId, signal).then(async (permit) => {
+      const atMs = this.#clock.monotonic() - this.#startMs
+      this.granted.push({ shardId, atMs })
+      this.permits.set(shardId, permit)
+      await permit.commit('first')
+      if (readyMs === Number.POSITIVE_INFINITY) return
+      this.#clock.setTimeout(() => permit.release('ready'), readyMs)
+    })
+  }
+
+  get ids(): number[] {
+    return this.granted.map(({ shardId }) => shardId)
+  }
+}
+
+export function claimsContract(
+  name: string,
+  make: (range: { start: number; stop: number; shardCount: number }) => ShardClaims,
+): void {
+  describe(`${name} as ShardClaims`, () => {
+    test('claims every shard of its range once, each with a fence of its own', async () => {
+      const stopping = new AbortController()
+      const claims: ShardClaim[] = []
+      const running = make({ start: 2, stop: 6, shardCount: 8 }).run(
+        (claim) => claims.push(claim),
+        stopping.signal,
+      )
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(claims.map((claim) => claim.shardId)).toEqual([2, 3, 4, 5])
+      expect(new Set(claims.map((claim) => claim.fence.revision)).size).toBe(4)
+      expect(await claims[0]!.confirm()).toBe(true)
+      expect(claims[0]!.lost.aborted).toBe(false)
+      stopping.abort()
+      await running
+    })
+
+    test('a released claim is not confirmed any more', async () => {
+      const stopping = new AbortController()
+      const claims: ShardClaim[] = []
+      const running = make({ start: 0, stop: 1, shardCount: 1 }).run(
+        (claim) => claims.push(claim),
+        stopping.signal,
+      )
+      await new Promise((resolve) => setImmediate(resolve))
+      await claims[0]!.release()
+      await claims[0]!.release()
+      expect(await claims[0]!.confirm()).toBe(false)
+      stopping.abort()
+      await running
+    })
+
+    test('claims nothing for a signal that was aborted before', async () => {
+      const claims: ShardClaim[] = []
+      await make({ start: 0, stop: 4, shardCount: 4 }).run(
+        (claim) => claims.push(claim),
+        AbortSignal.abort(),
+      )
+      expect(claims).toEqual([])
+    })
+  })
+}
+
+export function identifyGateContract(name: string, make: (world: GateWorld) => IdentifyGate): void {
+  describe(`${name} as IdentifyGate`, () => {
+    test('lets one shard per key through in 5 s, however fast READY comes', async () => {
+      const world = gateWorld(1)
+      const applicants = new Applicants(make(world), world.clock)
+      for (const shardId of [0, 1, 2]) void applicants.apply(shardId, 100)
+      await world.clock.advance(16_000)
+      expect(applicants.ids).toEqual([0, 1, 2])
+      const [first, second, third] = applicants.granted.map(({ atMs }) => atMs)
+      expect(second! - first!).toBeGreaterThanOrEqual(5000)
+      expect(third! - second!).toBeGreaterThanOrEqual(5000)
+      expect(third! - first!).toBeLessThan(11_500)
+    })
+
+    test('lets all keys of a bucket through together, and the next bucket after them', async () => {
+      const world = gateWorld(4)
+      const applicants = new Applicants(make(world), world.clock)
+      for (let shardId = 11; shardId >= 0; shardId--) void applicants.apply(shardId, 100)
+      await world.clock.advance(500)
+      expect(applicants.ids).toEqual([0, 1, 2, 3])
+      await world.clock.advance(6000)
+      expect(applicants.ids).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+      await world.clock.advance(6000)
+      expect(applicants.ids).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+    })
+
+    test('a slow READY holds its own key only', async () => {
+      const world = gateWorld(2)
+      const applicants = new Applicants(make(world), world.clock)
+      void applicants.apply(0, 30_000)
+      for (const shardId of [1, 2, 3]) void applicants.apply(shardId, 100)
+      await world.clock.advance(15_000)
+      expect(applicants.ids).toEqual([0, 1, 3])
+      await world.clock.advance(16_000)
+      expect(applicants.ids).toEqual([0, 1, 3, 2])
+    })
+
+    test('a permit that was never used frees its key at once', async () => {
+      const world = gateWorld(1)
+      const gate = make(world)
+      const acquiring = gate.acquire(0, new AbortController().signal)
+      await world.clock.advance(100)
+      const permit = await acquiring
+      const applicants = new Applicants(gate, world.clock)
+      void applicants.apply(1, 100)
+      await world.clock.advance(1000)
+      expect(applicants.ids).toEqual([])
+      permit.release('unused')
+      permit.release('unused')
+      await world.clock.advance(100)
+      expect(applicants.ids).toEqual([1])
+    })
+
+    test('a permit given back twice frees its key once', async () => {
+      const world = gateWorld(1)
+      const applicants = new Applicants(make(world), world.clock)
+      for (const shardId of [0, 1, 2]) void applicants.apply(shardId, Number.POSITIVE_INFINITY)
+      await world.clock.advance(6000)
+      const first = applicants.permits.get(0)!
+      first.release('invalid_session')
+      await world.clock.advance(100)
+      expect(applicants.ids).toEqual([0, 1])
+      first.release('closed')
+      await world.clock.advance(60_000)
+      expect(applicants.ids).toEqual([0, 1])
+    })
+
+    test('who stops waiting gets nothing and holds up nobody', async () => {
+      const world = gateWorld(1)
+      const applicants = new Applicants(make(world), world.clock)
+      const leaving = new AbortController()
+      void applicants.apply(0, 100)
+      const left = applicants.apply(1, 100, leaving.signal)
+      void applicants.apply(2, 100)
+      await world.clock.advance(1000)
+      leaving.abort(new Error('gone'))
+      await expect(left).rejects.toThrow('gone')
+      await world.clock.advance(5000)
+      expect(applicants.ids).toEqual([0, 2])
+    })
+
+    test('records each identify, with its reason, before it may be sent', async () => {
+      const world = gateWorld(1)
+      const applicants = new Applicants(make(world), world.clock)
+      void applicants.apply(0, 100)
+      await world.clock.advance(1000)
+      expect(world.identifyLog.rows).toMatchObject([{ shardId: 0, why: 'first' }])
+    })
+
+    test('an identify that cannot be recorded is not permitted', async () => {
+      const world = gateWorld(1)
+      const gate = make(world)
+      const acquiring = gate.acquire(0, new AbortController().signal)
+      await world.clock.advance(100)
+      const permit = await acquiring
+      world.identifyLog.failure = new Error('the store is away')
+      await expect(permit.commit('first')).rejects.toThrow('away')
+      permit.release('unused')
+      const applicants = new Applicants(gate, world.clock)
+      void applicants.apply(1, 100)
+      await world.clock.advance(10_000)
+      expect(applicants.ids).toEqual([])
+      world.identifyLog.failure = null
+      await world.clock.advance(40_000)
+      expect(applicants.ids).toEqual([1])
+    })
+
+    test('a permit that was given back cannot be committed', async () => {
+      const world = gateWorld(1)
+      const acquiring = make(world).acquire(0, new AbortController().signal)
+      await world.clock.advance(100)
+      const permit = await acquiring
+      permit.release('closed')
+      await expect(permit.commit('first')).rejects.toThrow()
+      expect(world.identifyLog.rows).toEqual([])
+    })
+
+    test('stops before the reserve of the day is touched, and goes on after the reset', async () => {
+      const world = gateWorld(1, { total: 100, remaining: 6, resetAfterMs: 120_000 })
+      const applicants = new Applicants(
+        make({ ...world, fetchLimit: () => Promise.reject(new Error('no network')) }),
+        world.clock,
+      )
+      for (let shardId = 0; shardId < 3; shardId++) void applicants.apply(shardId, 100)
+      await world.clock.advance(100_000)
+      expect(applicants.ids).toEqual([0])
+      await world.clock.advance(120_000)
+      expect(applicants.ids).toEqual([0, 1, 2])
+    })
+
+    test('counts the identifies that earlier processes have recorded', async () => {
+      const world = gateWorld(1, { total: 100, remaining: 100, resetAfterMs: 12 * 3600_000 })
+      const atMs = world.clock.now() - 3600_000
+      for (let count = 0; count < 95; count++) {
+        world.identifyLog.rows.push({ shardId: 9, atMs, worker: 'earlier', why: 'first' })
+      }
+      const applicants = new Applicants(make(world), world.clock)
+      void applicants.apply(0, 100)
+      await world.clock.advance(60_000)
+      expect(applicants.ids).toEqual([])
+    })
+
+    test('a fourth identify of one shard in ten minutes stops identifies until the window has passed', async () => {
+      const world = gateWorld(1)
+      const gate = make(world)
+      const applicants = new Applicants(gate, world.clock)
+      for (let count = 0; count < 3; count++) {
+        void applicants.apply(0, 100)
+        await world.clock.advance(10_000)
+      }
+      void applicants.apply(0, 100)
+      await world.clock.advance(60_000)
+      expect(applicants.ids).toEqual([0, 0, 0])
+      await world.clock.advance(600_000)
+      expect(applicants.ids).toEqual([0, 0, 0, 0])
+    })
+  })
+}
