@@ -89,7 +89,7 @@ export type Effect =
   /** Store the new session, then release the permit. */
   | { readonly do: 'save' }
   /** The session was refused: forget it, and count what it still held as a gap. */
-  | { readonly do: 'drop'; readonly cause: string }
+  | { readonly do: 'drop'; readonly reason: string }
   | {
       readonly do: 'release'
       readonly outcome: 'invalid_session' | 'timeout' | 'closed'
@@ -230,7 +230,7 @@ function ended(state: ShardState, event: End): Transition {
       if (refusals >= RESUME_REFUSALS_MAX) {
         return again({ kind: 'identify', why: 'close_code' }, attempt, [
           ...close,
-          { do: 'drop', cause: 'resume_failed' },
+          { do: 'drop', reason: 'RESUME was refused too often' },
         ])
       }
       return again({ kind: 'resume', url: 'session', refusals }, attempt, close)
@@ -272,7 +272,7 @@ function identifyAnew(event: End, attempt: number, close: readonly Effect[]): Tr
     ...close,
     {
       do: 'drop',
-      cause: event.type === 'closed' ? `close_${event.closeCode}` : 'invalid_session',
+      reason: event.type === 'closed' ? `close code ${event.closeCode}` : 'op 9',
     },
   ])
 }

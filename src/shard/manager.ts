@@ -1,0 +1,239 @@
+/**
+ * The shards of one process: starts one per claim, stops all on a fatal close code, saves their
+ * acknowledged sequences, answers for their state.
+ */
+import type { SecureContext } from 'node:tls'
+import { messageOf } from '../base/index.ts'
+import type { Clock, Counters, Log, Random } from '../base/index.ts'
+import type { AckMarks } from './ack-marks.ts'
+import { sharedSecureContext } from './connection.ts'
+import { Dispatcher } from './dispatcher.ts'
+import type { Lifecycle } from './dispatcher.ts'
+import { ShardError } from './errors.ts'
+import { Inflaters } from './inflate.ts'
+import type { DispatchSink, IdentifyGate, SessionStore, ShardClaim, ShardClaims } from './ports.ts'
+import { SequenceSaver } from './sequence-saver.ts'
+import { SHARD_TIMEOUTS } from './shard-deps.ts'
+import type { GapLog, ShardDeps, ShardSettings, ShardTimeouts } from './shard-deps.ts'
+import { ShardMetrics } from './shard-metrics.ts'
+import { Shard } from './shard.ts'
+import type { ShardStatus } from './shard.ts'
+
+export interface ShardManagerOptions {
+  readonly settings: ShardSettings
+  readonly claims: ShardClaims
+  readonly gate: IdentifyGate
+  readonly sessions: SessionStore
+  readonly sink: DispatchSink
+  readonly marks: AckMarks
+  readonly lifecycle: Lifecycle
+  readonly gaps: GapLog
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly counters: Counters
+  /** `DiscordBot (url, version)`; see [Discord Docs/API Reference#user-agent]. */
+  readonly userAgent: string
+  /** A close code that no reconnect heals; all shards are being closed. The caller then calls stop(). */
+  readonly onFatal: (error: ShardError) => void
+  readonly timeouts?: Partial<ShardTimeouts>
+  /** Bound of one payload in bytes, compressed and inflated. */
+  readonly frameBytesMax?: number
+  /** Trusted certificates (PEM) instead of Node's own. */
+  readonly ca?: string
+}
+
+/** Discord's largest guilds come in a few MiB; a frame beyond this is an attack or a defect. */
+const FRAME_BYTES_MAX = 64 << 20
+const HANDSHAKE_TIMEOUT_MS = 10_000
+/** Reconnects of n shards at once are spread over 2 ms each, within these bounds. */
+const SPREAD_PER_SHARD_MS = 2
+const SPREAD_MS_MIN = 50
+const SPREAD_MS_MAX = 1500
+
+export class ShardManager {
+  readonly #claims: ShardClaims
+  readonly #log: Log
+  readonly #deps: ShardDeps
+  readonly #saver: SequenceSaver
+  readonly #shards = new Map<number, Shard>()
+  readonly #stopping = new AbortController()
+  readonly #onFatal: (error: ShardError) => void
+  #running: Promise<void> = Promise.resolve()
+  #stopped: Promise<void> | null = null
+
+  constructor(options: ShardManagerOptions) {
+    const { settings, clock, random, log, counters, sessions, gate, sink, marks } = options
+    const { lifecycle, gaps } = options
+    this.#claims = options.claims
+    this.#log = log
+    this.#onFatal = options.onFatal
+    const frameBytesMax = options.frameBytesMax ?? FRAME_BYTES_MAX
+    const secureContext: SecureContext = sharedSecureContext(options.ca)
+    const inflaters = new Inflaters(frameBytesMax)
+    if (!inflaters.isFast(settings.query.compress)) {
+      log.warn('synchronous inflate is not available on this Node: using the slower stream API')
+    }
+    this.#deps = {
+      settings,
+      timeouts: { ...SHARD_TIMEOUTS, ...options.timeouts },
+      clock,
+      random,
+      log,
+      metrics: new ShardMetrics(counters),
+      transport: {
+        inflaters,
+        userAgent: options.userAgent,
+        frameBytesMax,
+        secureContext,
+        handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
+      },
+      dispatcher: new Dispatcher({
+        shardCount: settings.shardCount,
+        marks,
+        lifecycle,
+        sink,
+        clock,
+      }),
+      marks,
+      lifecycle,
+      sink,
+      sessions,
+      gate,
+      gaps,
+      spreadMs: () =>
+        Math.max(SPREAD_MS_MIN, Math.min(SPREAD_MS_MAX, this.#shards.size * SPREAD_PER_SHARD_MS)),
+      onFatal: (error) => this.#fail(error),
+      onForgotten: (shardId) => this.#forget(shardId),
+    }
+    this.#saver = new SequenceSaver({
+      clock,
+      log,
+      counters,
+      sessions,
+      sources: () => this.#shards.values(),
+    })
+    this.#gauges(counters)
+  }
+
+  /** Claims shards and runs them until stop(). */
+  start(): void {
+    this.#saver.start()
+    this.#running = this.#claims
+      .run((claim) => this.#onClaim(claim), this.#stopping.signal)
+      .catch((error: unknown) => {
+        if (this.#stopping.signal.aborted) return
+        this.#log.error('shards can no longer be claimed', { error: messageOf(error) })
+      })
+  }
+
+  /**
+   * Ends in this order: all connections closed so that their sessions live on, `drain` (flush what was
+   * read), acknowledged sequences saved, claims released.
+   */
+  stop(drain: () => Promise<void> = () => Promise.resolve()): Promise<void> {
+    this.#stopped ??= this.#stop(drain)
+    return this.#stopped
+  }
+
+  /** A new connection for the shard's session; no identify. */
+  restart(shardId: number): void {
+    this.#shard(shardId).restart()
+  }
+
+  /**
+   * Sends one command (op 3, 4, 8, 31, 43) on the shard's connection, within Discord's limit.
+   *
+   * @throws ShardError SHARD_NOT_OWNED, SHARD_NOT_READY, SHARD_PAYLOAD_TOO_LARGE, SHARD_SEND_QUEUE_FULL
+   */
+  async send(shardId: number, op: number, d: unknown): Promise<void> {
+    await this.#shard(shardId).send(op, d)
+  }
+
+  /** Every shard that this process holds, by id. */
+  status(): ShardStatus[] {
+    return [...this.#shards.values()]
+      .map((shard) => shard.status())
+      .sort((a, b) => a.shardId - b.shardId)
+  }
+
+  #shard(shardId: number): Shard {
+    const shard = this.#shards.get(shardId)
+    if (shard === undefined) {
+      throw new ShardError('SHARD_NOT_OWNED', `Shard ${shardId} is not held by this process.`, {
+        shardId,
+      })
+    }
+    return shard
+  }
+
+  #onClaim(claim: ShardClaim): void {
+    const shard = new Shard(this.#deps, claim)
+    this.#shards.set(claim.shardId, shard)
+    void shard.start()
+  }
+
+  #forget(shardId: number): void {
+    const shard = this.#shards.get(shardId)
+    if (shard === undefined) return
+    this.#shards.delete(shardId)
+    this.#log.warn('the shard is no longer ours: closed and forgotten', { shardId })
+    void this.#release(shard)
+  }
+
+  #release(shard: Shard): Promise<void> {
+    return shard.claim.release().catch((error: unknown) => {
+      this.#log.warn('a claim could not be released', {
+        shardId: shard.shardId,
+        error: messageOf(error),
+      })
+    })
+  }
+
+  #fail(error: ShardError): void {
+    this.#log.error('Discord closed a shard for good: all shards are stopped', {
+      code: error.code,
+      error: error.message,
+    })
+    this.#stopping.abort()
+    for (const shard of this.#shards.values()) void shard.stop()
+    this.#onFatal(error)
+  }
+
+  async #stop(drain: () => Promise<void>): Promise<void> {
+    this.#stopping.abort()
+    this.#saver.stop()
+    const shards = [...this.#shards.values()]
+    await Promise.all(shards.map((shard) => shard.stop()))
+    try {
+      await drain()
+    } finally {
+      await this.#saver.save()
+      await Promise.all(shards.map((shard) => this.#release(shard)))
+      await this.#running
+    }
+  }
+
+  #gauges(counters: Counters): void {
+    const shards = this.#shards
+    const states = ['waiting', 'queued', 'connecting', 'resuming', 'ready', 'parked'] as const
+    for (const state of states) {
+      counters.gauge(
+        'gateway_shards',
+        () => {
+          let count = 0
+          for (const shard of shards.values()) if (shard.stateName === state) count++
+          return count
+        },
+        { state },
+      )
+    }
+    counters.gauge('gateway_heartbeat_rtt_seconds', () => {
+      let highest = 0
+      for (const shard of shards.values()) {
+        highest = Math.max(highest, shard.status().heartbeatRttMs ?? 0)
+      }
+      return highest / 1000
+    })
+  }
+}
