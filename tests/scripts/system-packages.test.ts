@@ -159,6 +159,14 @@ describe('the search', () => {
     })
   })
 
+  test('takes no Postgres that is too old', () => {
+    const bin = join(root, 'postgresql/13/bin')
+    mkdirSync(bin, { recursive: true })
+    for (const name of ['postgres', 'initdb']) writeFileSync(join(bin, name), '', { mode: 0o755 })
+    const places = { env: { PATH: '' }, postgresDir: join(root, 'postgresql') }
+    expect(findMissing(places, false).packages).toContain('postgresql')
+  })
+
   test('stops at a variable that names no program', () => {
     const env = { PATH: join(root, 'bin'), TEST_REDIS_BIN: '/no/such/redis' }
     const missing = findMissing({ env, postgresDir: root }, false)

@@ -12,6 +12,9 @@ export const SERVER_BINARIES = {
   etcd: { file: 'etcd', variable: 'TEST_ETCD_BIN' },
 } as const
 
+/** The oldest that the SQL runs on. */
+const POSTGRES_MAJOR_MIN = 15
+
 export type ServerBinary = keyof typeof SERVER_BINARIES
 
 /** What a search looks at; a test hands in its own. */
@@ -64,6 +67,7 @@ function findInVersions(file: string, postgresDir: string): string | null {
     return null
   }
   for (const version of versions.sort((a, b) => Number(b) - Number(a))) {
+    if (Number(version) < POSTGRES_MAJOR_MIN) break
     const path = join(postgresDir, version, 'bin', file)
     if (isExecutable(path)) return path
   }

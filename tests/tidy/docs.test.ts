@@ -44,6 +44,13 @@ describe('docs', () => {
     expect(codes).toEqual([...new Set(codes)])
   })
 
+  test('every error code is thrown somewhere', async () => {
+    const rooms = projectFiles.filter((path) => /^(src|sim|cmd)\/.*(?<!\/errors)\.ts$/.test(path))
+    const text = rooms.map(readProjectFile).join('\n')
+    const codes = (await collectErrorTables()).flatMap((table) => Object.keys(table.codes))
+    expect(codes.filter((code) => !text.includes(`'${code}'`))).toEqual([])
+  })
+
   test('docs/errors.md has a heading for each code, and for nothing else', async () => {
     const headings = [...readProjectFile('docs/errors.md').matchAll(/^### (\S+)$/gm)]
     const codes = (await collectErrorTables()).flatMap((table) => Object.keys(table.codes))
