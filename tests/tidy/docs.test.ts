@@ -47,6 +47,7 @@ describe('docs', () => {
   test('every error code is thrown somewhere', async () => {
     // In the tables they are keys, without quotes.
     const rooms = projectFiles.filter((path) => /^(src|sim|cmd)\/.*\.ts$/.test(path))
+    const text = rooms.map(readProjectFile).join('\n')
     const codes = (await collectErrorTables()).flatMap((table) => Object.keys(table.codes))
     expect(codes.filter((code) => !text.includes(`'${code}'`))).toEqual([])
   })
