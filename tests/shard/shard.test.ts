@@ -390,9 +390,11 @@ describe('replays', () => {
       await before.stop()
       world.shardCount = shardCount
       world.manager(gateway.url, options)
-      const peer = await gateway.peer(1)
-      await peer.hello()
-      await peer.next(2)
+      for (let index = 1; index <= shardCount; index++) {
+        const peer = await gateway.peer(index)
+        await peer.hello()
+        await peer.next(2)
+      }
       expect(world.gate.history).toContain(`commit 0 ${why}`)
       expect(world.gaps).toMatchObject([
         { shardId: 0, from: 2, to: null, cause: 'session_replaced' },
