@@ -143,40 +143,49 @@ function expire(gateway: Gateway, session: Session): void {
   connection?.drop('fault')
 }
 
-/**
- * A fault with a time: `kind[,after=5s][,every=30s][,shard=1][,field=value]`. One that finds nobody when it
- * is due is passed over.
- */
-export function scheduleFault(
-  sim: { fault(request: FaultRequest): void },
-  clock: Clock,
-  text: string,
-  timers: Set<Timer>,
-): void {
+/** A fault that strikes by the clock. */
+export interface ScheduledFault {
+  readonly request: FaultRequest
+  readonly afterMs: number
+  /** Null: once. */
+  readonly everyMs: number | null
+}
+
+/** `kind[,after=5s][,every=30s][,shard=1][,field=value]`. @throws SimError SIM_BAD_FAULT */
+export function readScheduledFault(text: string): ScheduledFault {
   const [kind = '', ...pairs] = text.split(',')
-  faultKind(kind)
   const fields: Record<string, string> = {}
   for (const pair of pairs) {
     const [name = '', value] = pair.split('=')
     if (value === undefined) throw bad(`${pair} in ${text} is not field=value`)
     fields[name] = value
   }
-  const { after = '0s', every, ...rest } = fields
-  const request = readFault({ kind, ...rest })
+  const { after, every, ...rest } = fields
   const everyMs = every === undefined ? null : durationMs(every)
+  const afterMs = after === undefined ? (everyMs ?? 0) : durationMs(after)
+  return { request: readFault({ kind, ...rest }), afterMs, everyMs }
+}
+
+/** A fault that finds nobody when it is due is passed over. */
+export function scheduleFault(
+  sim: { fault(request: FaultRequest): void },
+  clock: Clock,
+  fault: ScheduledFault,
+  timers: Set<Timer>,
+): void {
   const arm = (ms: number): void => {
     const timer = clock.setTimeout(() => {
       timers.delete(timer)
       try {
-        sim.fault(request)
+        sim.fault(fault.request)
       } catch (error) {
         if (!(error instanceof SimError) || error.code !== 'SIM_NO_SESSION') throw error
       }
-      if (everyMs !== null) arm(everyMs)
+      if (fault.everyMs !== null) arm(fault.everyMs)
     }, ms)
     timers.add(timer)
   }
-  arm(durationMs(after) || (everyMs ?? 0))
+  arm(fault.afterMs)
 }
 
 const NUMBERS = ['shard', 'code', 'count', 'ms', 'delayMs', 'pieces'] as const

@@ -29,6 +29,7 @@ export interface SimOptions {
   readonly host: string
   readonly port: number
   readonly tls: boolean
+  readonly tlsCert: string
   readonly token: string
   readonly shards: number
   readonly guilds: number
@@ -65,7 +66,7 @@ export interface SimOptions {
   readonly ledgerMib: number
 }
 
-type OptionKind = 'integer' | 'switch' | 'text' | 'choice' | 'duration' | 'list'
+type OptionKind = 'integer' | 'intents' | 'switch' | 'text' | 'choice' | 'duration' | 'list'
 
 export interface OptionRow<Name extends keyof SimOptions = keyof SimOptions> {
   readonly name: Name
@@ -82,11 +83,8 @@ export interface OptionRow<Name extends keyof SimOptions = keyof SimOptions> {
 export const OPTIONS: readonly OptionRow[] = [
   text('host', 'host', '127.0.0.1', 'Address to listen on.'),
   integer('port', 'port', 0, 0, 65_535, 'Port to listen on; 0 takes a free one.'),
-  flag(
-    'tls',
-    'tls',
-    'Speak https and wss, with the certificate in sim/tls (self-signed, for localhost).',
-  ),
+  flag('tls', 'tls', 'Speak https and wss with a self-signed certificate for localhost.'),
+  text('tlsCert', 'tls-cert', '', 'File to write the certificate to, for NODE_EXTRA_CA_CERTS.'),
   text('token', 'token', '', "The bot token that is accepted; made from the bot's id when empty."),
   integer('shards', 'shards', 1, 1, 100_000, 'Shard count that /gateway/bot recommends.'),
   integer('guilds', 'guilds', 10, 0, 1_000_000, 'Guilds of the bot.'),
@@ -109,14 +107,15 @@ export const OPTIONS: readonly OptionRow[] = [
     ['invalid-session', 'reset-token'],
     'What an identify beyond the limit gets: op 9 false, or the end of all sessions and 4004 for the token.',
   ),
-  integer(
-    'intents',
-    'intents',
-    ALL_INTENTS,
-    0,
-    ALL_INTENTS,
-    'Intents that are enabled for the bot; a privileged one that is not is answered with 4014.',
-  ),
+  {
+    name: 'intents',
+    flag: 'intents',
+    kind: 'intents',
+    initial: ALL_INTENTS,
+    max: ALL_INTENTS,
+    sentence:
+      'Intents that are enabled for the bot, all, a number or names; a privileged one that is not is answered with 4014.',
+  },
   integer(
     'guildsPerShardMax',
     'guilds-per-shard',

@@ -1,7 +1,6 @@
 /**
  * The listening side: HTTP and websocket upgrades on one port, plain or TLS. Who answers what is handed in.
  */
-import { readFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
@@ -9,11 +8,13 @@ import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import type { WebSocket } from 'ws'
+import type { Certificate } from './certificate.ts'
 
 export interface ServerFacts {
   readonly host: string
   readonly port: number
-  readonly tls: boolean
+  /** Null: plain HTTP and ws. */
+  readonly certificate: Certificate | null
   onRequest(request: IncomingMessage, response: ServerResponse): void
   /** Null: take the upgrade. Else the HTTP status with which it is refused. */
   refuseUpgrade(request: IncomingMessage): number | null
@@ -29,9 +30,11 @@ export interface SimServer {
 const MESSAGE_BYTES_MAX = 1024 * 1024
 
 export async function listen(facts: ServerFacts): Promise<SimServer> {
-  const server = facts.tls
-    ? createHttpsServer({ cert: pem('cert.pem'), key: pem('key.pem') })
-    : createHttpServer()
+  const { certificate } = facts
+  const server =
+    certificate === null
+      ? createHttpServer()
+      : createHttpsServer({ cert: certificate.cert, key: certificate.key })
   const sockets = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
@@ -71,8 +74,4 @@ function closeServer(server: Server, open: ReadonlySet<Duplex>): Promise<void> {
     server.close(() => resolve())
     for (const socket of open) socket.destroy()
   })
-}
-
-function pem(name: string): Buffer {
-  return readFileSync(new URL(`./tls/${name}`, import.meta.url))
 }

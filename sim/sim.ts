@@ -7,10 +7,12 @@ import type { WebSocket } from 'ws'
 import { systemClock } from '../src/base/index.ts'
 import type { Clock, Timer } from '../src/base/index.ts'
 import { GATEWAY_VERSION, Opcode } from '../src/discord/index.ts'
+import { selfSigned } from './certificate.ts'
+import type { Certificate } from './certificate.ts'
 import { Connection } from './connection.ts'
 import type { ConnectionQuery } from './connection.ts'
 import { answerControl } from './control.ts'
-import { injectFault, scheduleFault } from './faults.ts'
+import { injectFault, readScheduledFault, scheduleFault } from './faults.ts'
 import type { FaultRequest } from './faults.ts'
 import { Gateway } from './gateway.ts'
 import type { Ledger } from './ledger.ts'
@@ -64,6 +66,8 @@ export class Sim {
   readonly options: SimOptions
   /** What IDENTIFY and Authorization must carry, without the prefix `Bot `. */
   readonly token: string
+  /** With `tls`: what a client must trust. */
+  readonly certificate: Certificate | null
   readonly #clock: Clock
   #server: SimServer | undefined
   #rate: number
@@ -78,6 +82,9 @@ export class Sim {
     this.world = dependencies.world ?? new World({ seed: options.seed, guilds: options.guilds })
     this.token = options.token || tokenOf(this.world.botUser['id'] as bigint)
     this.#rate = options.rate
+    this.certificate = options.tls
+      ? selfSigned([...new Set(['localhost', '127.0.0.1', options.host])], this.#clock.now())
+      : null
     this.gateway = new Gateway({
       options,
       world: this.world,
@@ -113,11 +120,13 @@ export class Sim {
     return this.#rate
   }
 
+  /** @throws SimError SIM_BAD_FAULT before anything listens */
   async listen(): Promise<void> {
+    const faults = this.options.faults.map(readScheduledFault)
     this.#server = await listen({
       host: this.options.host,
       port: this.options.port,
-      tls: this.options.tls,
+      certificate: this.certificate,
       onRequest: (request, response) => {
         if (answerRest(this.gateway, this.gatewayUrl, request, response)) return
         if (answerControl(this, request, response)) return
@@ -126,8 +135,7 @@ export class Sim {
       refuseUpgrade: (request) => this.#refuseUpgrade(request.headers['user-agent']),
       onConnection: (ws, socket, url) => this.#onConnection(ws, socket, url),
     })
-    for (const text of this.options.faults)
-      scheduleFault(this, this.#clock, text, this.#faultTimers)
+    for (const fault of faults) scheduleFault(this, this.#clock, fault, this.#faultTimers)
     this.resume()
   }
 

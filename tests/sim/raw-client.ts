@@ -76,7 +76,7 @@ export class RawClient {
   }
 
   get sessionId(): string {
-    return (this.of('READY')[0]?.d as { session_id: string }).session_id
+    return (this.of('READY')[0]!.d as { session_id: string }).session_id
   }
 
   of(t: string): Payload[] {
