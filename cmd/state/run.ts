@@ -1,8 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs'
 import { BaseError, messageOf, Secret, systemClock, systemRandom } from '../../src/base/index.ts'
 import { isOn, parseOptions, renderHelp, STATE_OPTIONS } from '../../src/config/index.ts'
 import { createLog } from '../../src/telemetry/index.ts'
-import { buildState, type State } from './build.ts'
+import { failProgram, programVersion, stopOnSignal } from '../program.ts'
+import { buildState } from './build.ts'
 
 const SUMMARY = 'serves the guild state that gateway keeps in Postgres, over REST'
 const NO_PSQL =
@@ -26,7 +26,7 @@ export async function main(
     }
     const psql = values.get('psql')
     if (psql === undefined) {
-      fail(NO_PSQL)
+      failProgram(NO_PSQL)
       return
     }
     const log = createLog({ level: 'info', isJson: isOn(values.get('prod')) })
@@ -41,43 +41,12 @@ export async function main(
       random: systemRandom,
       log,
     })
-    stopOnSignal(state, (signal) => log.info('stopping', { signal }))
+    stopOnSignal((signal) => {
+      log.info('stopping', { signal })
+      return state.close()
+    })
   } catch (error) {
     if (!(error instanceof BaseError)) throw error
-    fail(messageOf(error))
+    failProgram(messageOf(error))
   }
-}
-
-function fail(sentence: string): void {
-  process.stderr.write(`${sentence}\n`)
-  process.exitCode = 1
-}
-
-/** The first signal finishes what is under way, a second one does not wait. */
-function stopOnSignal(state: State, onStop: (signal: string) => void): void {
-  let isStopping = false
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      if (isStopping) process.exit(1)
-      isStopping = true
-      onStop(signal)
-      state.close().then(
-        () => process.exit(0),
-        (error: unknown) => {
-          process.stderr.write(`${messageOf(error)}\n`)
-          process.exit(1)
-        },
-      )
-    })
-  }
-}
-
-/** From package.json, which lies beside cmd in a clone and beside dist in an installed program. */
-function programVersion(): string {
-  for (const path of ['../../package.json', '../../../package.json']) {
-    const url = new URL(path, import.meta.url)
-    if (existsSync(url))
-      return (JSON.parse(readFileSync(url, 'utf8')) as { version: string }).version
-  }
-  return 'unknown'
 }

@@ -141,6 +141,11 @@ export class ShardManager {
     this.#shard(shardId).restart()
   }
 
+  /** The stores refuse this process' fence: the shard is closed and forgotten. */
+  lose(shardId: number): void {
+    this.#shards.get(shardId)?.lose()
+  }
+
   /**
    * Sends one command (op 3, 4, 8, 31, 43) on the shard's connection, within Discord's limit.
    *

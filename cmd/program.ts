@@ -1,0 +1,40 @@
+/** What every program of this package does the same way. */
+import { existsSync, readFileSync } from 'node:fs'
+
+/** From package.json, which lies beside cmd in a clone and beside dist in an installed program. */
+export function programVersion(): string {
+  for (const path of ['../package.json', '../../package.json']) {
+    const url = new URL(path, import.meta.url)
+    if (existsSync(url)) {
+      return (JSON.parse(readFileSync(url, 'utf8')) as { version: string }).version
+    }
+  }
+  return 'unknown'
+}
+
+/** The sentence on standard error, and exit code 1 once the loop has ended. */
+export function failProgram(sentence: string): void {
+  process.stderr.write(`${sentence}\n`)
+  process.exitCode = 1
+}
+
+/**
+ * Calls `stop` on the first SIGTERM or SIGINT; the process ends when it resolves, or at once on a second
+ * signal.
+ */
+export function stopOnSignal(stop: (signal: string) => Promise<void>): void {
+  let isStopping = false
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (isStopping) process.exit(1)
+      isStopping = true
+      stop(signal).then(
+        () => process.exit(process.exitCode ?? 0),
+        (error: unknown) => {
+          process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+          process.exit(1)
+        },
+      )
+    })
+  }
+}
