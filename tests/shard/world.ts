@@ -110,7 +110,7 @@ export class ArraySink implements DispatchSink {
   readonly shedding: number[] = []
   isFull = false
   /** Thrown for events of this name. */
-  poison = ''
+  poison = '(none)'
   #onRoom: (() => void)[] = []
 
   dispatch(event: Dispatch): boolean {
