@@ -3,6 +3,7 @@ import type { JsonObject } from '../json.ts'
 import type { Universe } from '../universe.ts'
 import { event } from '../world-event.ts'
 import type { Mutation } from '../world-event.ts'
+import { eachGuildOf, memberUpdate } from './members.ts'
 
 export const APPLICATION_MUTATIONS = {
   /** The token is a secret for 15 minutes. Keys of `resolved` are snowflakes as strings. */
@@ -80,11 +81,16 @@ export const APPLICATION_MUTATIONS = {
   SUBSCRIPTION_DELETE(universe) {
     return [event('SUBSCRIPTION_DELETE', null, makeSubscription(universe, 2))]
   },
+  /** Followed by the bot's member in every guild: a burst (discord-api-docs issue 6712). */
   USER_UPDATE(universe) {
     const bot = { ...universe.user(universe.options.botUserId), avatar: universe.dice.hex(32) }
     universe.users.set(universe.options.botUserId, bot)
     const d = { verified: true, mfa_enabled: true, flags: 0, email: null, bio: '', ...bot }
-    return [event('USER_UPDATE', null, d)]
+    const { botUserId } = universe.options
+    return [
+      event('USER_UPDATE', null, d),
+      ...eachGuildOf(universe, botUserId, (guild) => memberUpdate(universe, guild, botUserId)),
+    ]
   },
   /** Discord adds events at any time: what nobody knows must pass through untouched. */
   UNKNOWN_EVENT(universe, guild) {

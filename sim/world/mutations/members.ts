@@ -148,7 +148,7 @@ function memberAdd(universe: Universe, guild: Guild, userId: bigint): WorldEvent
 }
 
 /** Partial: deaf and mute are often absent. See [Discord Docs/Gateway Events#guild-member-update]. */
-function memberUpdate(
+export function memberUpdate(
   universe: Universe,
   guild: Guild,
   userId: bigint,

@@ -1,0 +1,271 @@
+/**
+ * What a cache must hold after the events that a client received, by Discord's documentation and the promises of
+ * docs/architecture.md alone: partial updates merge, whole lists replace, an outage keeps and marks, a removal takes
+ * everything along. Knows nothing of the cache's code.
+ */
+import { readTerm } from './etf-term.ts'
+import { Receipts } from './gaps.ts'
+import { GuildRows } from './guild-rows.ts'
+import { jsonMap, textOf } from './json-form.ts'
+import type { Json, JsonMap } from './json-form.ts'
+import { Lifecycle } from './lifecycle.ts'
+import type { GapLine, LedgerEnd, LedgerLine } from './ledger.ts'
+import type { State, StateTable } from './state.ts'
+
+/** Children of GUILD_CREATE that have tables of their own. */
+const CHILDREN = [
+  'channels',
+  'emojis',
+  'members',
+  'presences',
+  'roles',
+  'voice_states',
+  'threads',
+] as const
+/** Above this GUILD_CREATE lists only presences of those in voice. See [Discord Docs/Gateway Events#guild-create]. */
+const PRESENCES_LISTED_MAX = 75_000
+
+export class ClientModel {
+  readonly #rows = new GuildRows()
+  readonly #lifecycle = new Lifecycle()
+
+  get state(): State {
+    const membership = new Map(
+      [...this.#lifecycle.guilds].map(([id, state]) => [id, { state }] as const),
+    )
+    return { ...this.#rows.state, membership }
+  }
+
+  apply(line: LedgerLine): void {
+    if (line.d === null) throw new RangeError(`The ledger has no bytes of ${line.t} ${line.s}`)
+    const guildClass = this.#lifecycle.apply(line)
+    const d = jsonMap(readTerm(line.d))
+    if (line.t === 'READY') this.#afterReady()
+    else if (line.t === 'GUILD_CREATE') this.#onGuildCreate(d, guildClass)
+    else if (line.t === 'GUILD_DELETE') this.#onGuildDelete(d, guildClass)
+    else this.#onEvent(line.t, d, guildOf(d))
+  }
+
+  #afterReady(): void {
+    for (const id of this.#lifecycle.leftByReady.splice(0)) this.#rows.removeGuild(id)
+    for (const [id, state] of this.#lifecycle.guilds) {
+      if (state === 'unavailable') this.#mark(id)
+    }
+  }
+
+  #onGuildCreate(d: JsonMap, guildClass: string): void {
+    const guild = textOf(d['id'])
+    if (guildClass === 'joining') return
+    if (guildClass === 'unavailable') return this.#mark(guild)
+    const own = new Map(Object.entries(d))
+    for (const child of CHILDREN) own.delete(child)
+    this.#rows.put('guilds', guild, { data: Object.fromEntries(own), unavailable: false })
+    this.#replaceList('channels', guild, maps(d['channels']))
+    this.#replaceList('roles', guild, maps(d['roles']))
+    this.#replaceList('emojis', guild, maps(d['emojis']))
+    this.#rows.sweep('threads', guild)
+    for (const thread of maps(d['threads'])) this.#putThread(guild, thread)
+    this.#rows.sweep('voice_states', guild)
+    for (const state of maps(d['voice_states'])) this.#putVoiceState(guild, state)
+    const members = maps(d['members'])
+    // Only a list of all members says who is no longer there.
+    if (members.length >= Number(d['member_count'])) this.#rows.sweep('members', guild)
+    for (const member of members) this.#putMember(guild, member)
+    if (Number(d['member_count']) <= PRESENCES_LISTED_MAX) this.#rows.sweep('presence', guild)
+    for (const presence of maps(d['presences'])) this.#putPresence(guild, presence)
+  }
+
+  #onGuildDelete(d: JsonMap, guildClass: string): void {
+    const guild = textOf(d['id'])
+    if (guildClass === 'left') this.#rows.removeGuild(guild)
+    else this.#mark(guild)
+  }
+
+  #mark(guild: string): void {
+    const row = this.#rows.get('guilds', guild)
+    if (row !== undefined) this.#rows.put('guilds', guild, { ...row, unavailable: true })
+  }
+
+  #onEvent(t: string, d: JsonMap, guild: string): void {
+    switch (t) {
+      case 'GUILD_UPDATE': {
+        const own = new Map(Object.entries(d))
+        for (const child of CHILDREN) own.delete(child)
+        this.#rows.merge('guilds', textOf(d['id']), Object.fromEntries(own), false)
+        return
+      }
+      case 'CHANNEL_CREATE':
+      case 'CHANNEL_UPDATE':
+        return this.#rows.put('channels', `${guild}/${textOf(d['id'])}`, { data: d })
+      case 'CHANNEL_DELETE':
+        this.#rows.delete('channels', `${guild}/${textOf(d['id'])}`)
+        return this.#rows.sweep('threads', guild, (row) => row['parent_id'] === d['id'])
+      case 'CHANNEL_PINS_UPDATE': {
+        const at = d['last_pin_timestamp']
+        if (at === undefined) return
+        const pin = { last_pin_timestamp: at }
+        const key = `${guild}/${textOf(d['channel_id'])}`
+        this.#rows.merge('channels', key, pin, false)
+        return this.#rows.merge('threads', key, pin, false)
+      }
+      case 'GUILD_ROLE_CREATE':
+      case 'GUILD_ROLE_UPDATE': {
+        const role = d['role'] as JsonMap
+        return this.#rows.put('roles', `${guild}/${textOf(role['id'])}`, { data: role })
+      }
+      case 'GUILD_ROLE_DELETE':
+        return this.#onRoleDelete(guild, d['role_id'] ?? null)
+      case 'GUILD_EMOJIS_UPDATE':
+        return this.#replaceList('emojis', guild, maps(d['emojis']))
+      case 'GUILD_STICKERS_UPDATE':
+        return this.#rows.merge('guilds', guild, { stickers: d['stickers'] ?? [] }, false)
+      default:
+        if (t.startsWith('THREAD_')) this.#onThread(t, d, guild)
+        else this.#onPerson(t, d, guild)
+    }
+  }
+
+  /** Discord sends no member update for a deleted role. */
+  #onRoleDelete(guild: string, roleId: Json): void {
+    this.#rows.delete('roles', `${guild}/${textOf(roleId)}`)
+    for (const [key, row] of this.#rows.rowsOf('members', guild)) {
+      const roles = (row['data'] as JsonMap)['roles']
+      if (!Array.isArray(roles) || !roles.includes(roleId)) continue
+      this.#rows.merge('members', key, { roles: roles.filter((role) => role !== roleId) }, false)
+    }
+  }
+
+  #onThread(t: string, d: JsonMap, guild: string): void {
+    const key = `${guild}/${String(d['id'] as string)}`
+    switch (t) {
+      case 'THREAD_CREATE':
+      case 'THREAD_UPDATE':
+        if ((d['thread_metadata'] as JsonMap)['archived'] === true)
+          this.#rows.delete('threads', key)
+        else this.#putThread(guild, d)
+        return
+      case 'THREAD_DELETE':
+        return this.#rows.delete('threads', key)
+      case 'THREAD_LIST_SYNC': {
+        const channels = d['channel_ids'] as readonly Json[] | undefined
+        this.#rows.sweep(
+          'threads',
+          guild,
+          (row) => channels === undefined || channels.includes(row['parent_id'] ?? null),
+        )
+        for (const thread of maps(d['threads'])) this.#putThread(guild, thread)
+        return
+      }
+      case 'THREAD_MEMBERS_UPDATE':
+        return this.#rows.merge('threads', key, { member_count: d['member_count'] ?? null }, false)
+      default:
+        return
+    }
+  }
+
+  #onPerson(t: string, d: JsonMap, guild: string): void {
+    switch (t) {
+      case 'GUILD_MEMBER_ADD':
+        this.#putMember(guild, d)
+        return this.#count(guild, 1)
+      case 'GUILD_MEMBER_UPDATE':
+        return this.#rows.merge('members', memberKey(guild, d), without(d, ['guild_id']), true)
+      case 'GUILD_MEMBER_REMOVE': {
+        const key = memberKey(guild, d)
+        for (const table of ['members', 'voice_states', 'presence'] as const) {
+          this.#rows.delete(table, key)
+        }
+        return this.#count(guild, -1)
+      }
+      case 'GUILD_MEMBERS_CHUNK':
+        for (const member of maps(d['members'])) this.#putMember(guild, member)
+        for (const presence of maps(d['presences'])) this.#putPresence(guild, presence)
+        return
+      case 'VOICE_STATE_UPDATE':
+        return this.#putVoiceState(guild, d)
+      case 'PRESENCE_UPDATE':
+        return this.#putPresence(guild, d)
+      case 'GUILD_BAN_ADD':
+        return this.#rows.put('bans', memberKey(guild, d), { data: without(d, ['guild_id']) })
+      case 'GUILD_BAN_REMOVE':
+        return this.#rows.delete('bans', memberKey(guild, d))
+      default:
+        return
+    }
+  }
+
+  /** No member event carries member_count: it is counted. */
+  #count(guild: string, move: number): void {
+    const data = this.#rows.get('guilds', guild)?.['data'] as JsonMap | undefined
+    const count = data?.['member_count']
+    if (typeof count !== 'number') return
+    this.#rows.merge('guilds', guild, { member_count: Math.max(0, count + move) }, false)
+  }
+
+  #replaceList(table: StateTable, guild: string, list: readonly JsonMap[]): void {
+    this.#rows.sweep(table, guild)
+    for (const data of list) this.#rows.put(table, `${guild}/${textOf(data['id'])}`, { data })
+  }
+
+  #putThread(guild: string, data: JsonMap): void {
+    const row = { data, parent_id: data['parent_id'] ?? null }
+    this.#rows.put('threads', `${guild}/${textOf(data['id'])}`, row)
+  }
+
+  #putMember(guild: string, member: JsonMap): void {
+    this.#rows.put('members', memberKey(guild, member), { data: without(member, ['guild_id']) })
+  }
+
+  /** channel_id null: the user left voice. */
+  #putVoiceState(guild: string, state: JsonMap): void {
+    const key = `${guild}/${textOf(state['user_id'])}`
+    if ((state['channel_id'] ?? null) === null) this.#rows.delete('voice_states', key)
+    else this.#rows.put('voice_states', key, { data: without(state, ['guild_id', 'member']) })
+  }
+
+  #putPresence(guild: string, presence: JsonMap): void {
+    const key = memberKey(guild, presence)
+    if (presence['status'] === 'offline') this.#rows.delete('presence', key)
+    else this.#rows.put('presence', key, { data: without(presence, ['guild_id']) })
+  }
+}
+
+/**
+ * The states that State may be in: without the events that only may have been received, and with them. Twice the same
+ * when there are none.
+ */
+export function expectedStates(input: {
+  readonly ledger: readonly LedgerLine[]
+  readonly ends: readonly LedgerEnd[]
+  readonly gaps: readonly GapLine[]
+}): State[] {
+  const receipts = new Receipts(input.gaps, input.ends)
+  const least = new ClientModel()
+  const most = new ClientModel()
+  let isSure = true
+  for (const line of input.ledger) {
+    const receipt = receipts.of(line)
+    if (receipt === 'impossible') continue
+    most.apply(line)
+    if (receipt === 'sure') least.apply(line)
+    else isSure = false
+  }
+  return isSure ? [least.state] : [least.state, most.state]
+}
+
+function maps(value: Json | undefined): readonly JsonMap[] {
+  return Array.isArray(value) ? (value as readonly JsonMap[]) : []
+}
+
+function without(data: JsonMap, keys: readonly string[]): JsonMap {
+  return Object.fromEntries(Object.entries(data).filter(([key]) => !keys.includes(key)))
+}
+
+/** '' for what belongs to no guild. */
+function guildOf(d: JsonMap): string {
+  return d['guild_id'] === undefined ? '' : textOf(d['guild_id'])
+}
+
+function memberKey(guild: string, d: JsonMap): string {
+  return `${guild}/${textOf((d['user'] as JsonMap)['id'])}`
+}
