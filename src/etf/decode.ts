@@ -12,7 +12,7 @@ import { finite, keyText } from './key-text.ts'
 import { DEPTH_MAX, NEED_MORE } from './limits.ts'
 import { isWholeBinary, rareTermText } from './rare-terms.ts'
 import { float64, joinHalves } from './scalar.ts'
-import { skipTerm } from './skip.ts'
+import { skipNested, skipTerm } from './skip.ts'
 import { asBuffer } from './text.ts'
 import { uint32At } from './uint32.ts'
 
@@ -107,7 +107,7 @@ export function decodeTermAt(
   let pos = start
   for (;;) {
     if (frame !== null && frame.kind === MAP && !isKeyRead) {
-      const behind = skipTerm(buffer, pos, end)
+      const behind = skipNested(buffer, pos, end, depth)
       if (behind === NEED_MORE) throw truncated(end)
       frame.key = keyText(buffer, pos, behind)
       pos = behind

@@ -16,11 +16,12 @@
 import { badVersion, beyondLimit, EtfError } from './errors.ts'
 import { EVENT_NAME_BYTES_MAX, NEED_MORE } from './limits.ts'
 import { atomHeader, integerAt, isNil } from './scalar.ts'
-import { skipTerm } from './skip.ts'
+import { skipNested, skipTerm } from './skip.ts'
 import { uint32At } from './uint32.ts'
 
 const VERSION = 131
 const COMPRESSED = 80
+const NEW_FLOAT_EXT = 70
 const SMALL_INTEGER_EXT = 97
 const INTEGER_EXT = 98
 const ATOM_EXT = 100
@@ -28,6 +29,7 @@ const SMALL_TUPLE_EXT = 104
 const LARGE_TUPLE_EXT = 105
 const LIST_EXT = 108
 const BINARY_EXT = 109
+const SMALL_BIG_EXT = 110
 const SMALL_ATOM_EXT = 115
 const MAP_EXT = 116
 const ATOM_UTF8_EXT = 118
@@ -189,13 +191,13 @@ function walk(bytes: Uint8Array, start: number, end: number, out: Envelope): num
   for (let index = 0; index < arity; index++) {
     const key = keyAt(bytes, pos, end)
     if (key === KEY_OTHER) {
-      pos = skipTerm(bytes, pos, end)
-      if (pos !== NEED_MORE) pos = skipTerm(bytes, pos, end)
+      pos = skipNested(bytes, pos, end, 1)
+      if (pos !== NEED_MORE) pos = skipNested(bytes, pos, end, 1)
     } else {
       pos += keyBytes(bytes[pos]!, key)
       if (key === KEY_D) {
         out.dStart = pos
-        pos = skipTerm(bytes, pos, end)
+        pos = skipNested(bytes, pos, end, 1)
         out.dEnd = pos
       } else {
         pos = takeValue(bytes, pos, end, key, out)
@@ -215,7 +217,7 @@ function takeValue(
   key: number,
   out: Envelope,
 ): number {
-  const behind = skipTerm(bytes, pos, end)
+  const behind = skipNested(bytes, pos, end, 1)
   if (behind === NEED_MORE) return NEED_MORE
   if (key === KEY_T) {
     if (isNil(bytes, pos, behind)) {
@@ -313,10 +315,10 @@ function scalarEnd(bytes: Uint8Array, pos: number, end: number): number {
     case INTEGER_EXT:
       behind = pos + 5
       break
-    case 70:
+    case NEW_FLOAT_EXT:
       behind = pos + 9
       break
-    case 110:
+    case SMALL_BIG_EXT:
       behind = pos + 3 + bytes[pos + 1]!
       break
     case SMALL_ATOM_EXT:

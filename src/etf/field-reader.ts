@@ -2,7 +2,7 @@ import { assert } from '../base/index.ts'
 import { tooDeep } from './errors.ts'
 import { NEED_MORE } from './limits.ts'
 import { atomHeader } from './scalar.ts'
-import { skipTerm } from './skip.ts'
+import { skipNested, skipTerm } from './skip.ts'
 import { uint32At } from './uint32.ts'
 
 const BINARY_EXT = 109
@@ -86,12 +86,12 @@ export class FieldReader {
       if (pos >= end) return NEED_MORE
       const tag = bytes[pos]!
       const header = tag === BINARY_EXT ? 5 : atomHeader(tag)
-      const keyEnd = skipTerm(bytes, pos, end)
+      const keyEnd = skipNested(bytes, pos, end, depth + 1)
       if (keyEnd === NEED_MORE) return NEED_MORE
       const key = header === 0 ? null : findKey(level, bytes, pos + header, keyEnd)
       pos = keyEnd
       if (key === null) {
-        pos = skipTerm(bytes, pos, end)
+        pos = skipNested(bytes, pos, end, depth + 1)
         if (pos === NEED_MORE) return NEED_MORE
         continue
       }
@@ -111,7 +111,7 @@ export class FieldReader {
           continue
         }
       }
-      pos = skipTerm(bytes, pos, end)
+      pos = skipNested(bytes, pos, end, depth + 1)
       if (pos === NEED_MORE) return NEED_MORE
       if (key.field >= 0) ends[key.field] = pos
     }

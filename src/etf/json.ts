@@ -22,7 +22,7 @@ import { finite, keyText } from './key-text.ts'
 import { DEPTH_MAX, NEED_MORE } from './limits.ts'
 import { isWholeBinary, rareTermText } from './rare-terms.ts'
 import { atomHeader, float64, isFalse, isNil, isTrue } from './scalar.ts'
-import { skipTerm } from './skip.ts'
+import { skipNested, skipTerm } from './skip.ts'
 import { uint32At } from './uint32.ts'
 
 const NEW_FLOAT_EXT = 70
@@ -114,7 +114,7 @@ function transcode(
   let isKeyRead = true
   for (;;) {
     if (!isKeyRead) {
-      const behind = skipTerm(bytes, pos, end)
+      const behind = skipNested(bytes, pos, end, depth)
       if (behind === NEED_MORE) throw truncated(end)
       isIdKey = writeKey(bytes, pos, behind, out, isNulDropped)
       pos = behind

@@ -1,7 +1,7 @@
 import { truncated } from './errors.ts'
 import { NEED_MORE } from './limits.ts'
 import { atomHeader } from './scalar.ts'
-import { skipTerm } from './skip.ts'
+import { skipNested } from './skip.ts'
 
 const BINARY_EXT = 109
 const MAP_EXT = 116
@@ -55,9 +55,9 @@ export class MapReader {
     const bytes = this.#bytes
     const end = this.#end
     const keyTerm = this.#pos
-    const keyEnd = skipTerm(bytes, keyTerm, end)
+    const keyEnd = skipNested(bytes, keyTerm, end, 1)
     if (keyEnd === NEED_MORE) throw truncated(end)
-    const valueEnd = skipTerm(bytes, keyEnd, end)
+    const valueEnd = skipNested(bytes, keyEnd, end, 1)
     if (valueEnd === NEED_MORE) throw truncated(end)
     const tag = bytes[keyTerm]!
     const header = tag === BINARY_EXT ? 5 : atomHeader(tag)

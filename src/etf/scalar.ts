@@ -8,7 +8,7 @@ const NEW_FLOAT_EXT = 70
 const SMALL_INTEGER_EXT = 97
 const INTEGER_EXT = 98
 const ATOM_EXT = 100
-const STRING_LIKE_BINARY_EXT = 109
+const BINARY_EXT = 109
 const SMALL_BIG_EXT = 110
 const SMALL_ATOM_EXT = 115
 const ATOM_UTF8_EXT = 118
@@ -92,7 +92,7 @@ export function integerAt(bytes: Uint8Array, start: number, end: number): number
 export function textAt(bytes: Uint8Array, start: number, end: number): string | null {
   if (start < 0 || start >= end) return null
   const tag = bytes[start]!
-  if (tag === STRING_LIKE_BINARY_EXT) {
+  if (tag === BINARY_EXT) {
     return end - start < 5 ? null : utf8Text(bytes, start + 5, end)
   }
   const header = atomHeader(tag)
@@ -196,7 +196,7 @@ function readId(bytes: Uint8Array, start: number, end: number): boolean {
     idHigh = high >>> 0
     return bytes[start + 2] === 0 || (low === 0 && high === 0)
   }
-  if (tag === STRING_LIKE_BINARY_EXT) {
+  if (tag === BINARY_EXT) {
     const first = start + 5
     const count = end - first
     if (count < 1 || count > SNOWFLAKE_DIGITS_MAX) return false

@@ -69,10 +69,15 @@ const pendingStack = new Int32Array(DEPTH_MAX)
  * Cost: one pass over tags and lengths, nothing allocated. A compressed term is inflated.
  */
 export function skipTerm(bytes: Uint8Array, start: number, end: number): number {
+  return skipNested(bytes, start, end, 0)
+}
+
+/** skipTerm of a term that stands inside of `levels` containers, which count against DEPTH_MAX. */
+export function skipNested(bytes: Uint8Array, start: number, end: number, levels: number): number {
   const stack = pendingStack
   let pos = start
   let pending = 1
-  let depth = 0
+  let depth = levels
   for (;;) {
     if (pos >= end) return NEED_MORE
     const tag = bytes[pos++]!
@@ -176,7 +181,7 @@ export function skipTerm(bytes: Uint8Array, start: number, end: number): number 
         pos += 5 + uint32At(bytes, pos)
         break
       case COMPRESSED: {
-        if (pos - 1 !== start) throw unknownTag(tag, pos - 1)
+        if (pos - 1 !== start || levels > 0) throw unknownTag(tag, pos - 1)
         const inflated = inflateTerm(bytes, start, end)
         return inflated === null ? NEED_MORE : inflated.end
       }
@@ -186,7 +191,7 @@ export function skipTerm(bytes: Uint8Array, start: number, end: number): number 
     }
     pending--
     while (pending === 0) {
-      if (depth === 0) return pos > end ? NEED_MORE : pos
+      if (depth === levels) return pos > end ? NEED_MORE : pos
       pending = stack[--depth]!
     }
   }
