@@ -4,6 +4,8 @@ import { EVENT_NAMES, isEventName } from '../discord/index.ts'
 export interface EventFilterOptions {
   /** Names to push; undefined = every event, [] = none. */
   readonly events?: readonly string[] | undefined
+  /** Lets member chunks pass although no list names them: somebody behind decides. Default false. */
+  readonly takesChunks?: boolean | undefined
 }
 
 /**
@@ -13,16 +15,18 @@ export interface EventFilterOptions {
  */
 export class EventFilter {
   readonly #events: ReadonlySet<string> | undefined
+  readonly #takesChunks: boolean
 
   constructor(options: EventFilterOptions = {}) {
     this.#events = options.events === undefined ? undefined : new Set(options.events)
+    this.#takesChunks = options.takesChunks ?? false
   }
 
   /** Whether events of this name are wanted at all; fixed for a run. */
   wantsName(eventName: string): boolean {
     if (eventName === 'READY' || eventName === 'RESUMED') return false
     if (this.#events !== undefined) return this.#events.has(eventName)
-    return eventName !== 'GUILD_MEMBERS_CHUNK'
+    return this.#takesChunks || eventName !== 'GUILD_MEMBERS_CHUNK'
   }
 
   /** Of events with a wanted name: whether this one is. */

@@ -14,3 +14,7 @@ export type {
 export { Push } from './push.ts'
 export { RedisListDestination } from './redis/destination.ts'
 export type { RedisListOptions } from './redis/destination.ts'
+export { SubscribeDestination } from './subscribe/destination.ts'
+export type { SubscribeOptions } from './subscribe/destination.ts'
+export { eventsService } from './subscribe/events-service.ts'
+export type { EventsService } from './subscribe/events-service.ts'

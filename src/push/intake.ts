@@ -52,11 +52,11 @@ export class Intake {
     if (name === UNWANTED) return false
     this.takenEvents++
     if (name === BAD_NAME || name === TOO_MANY_NAMES) {
-      this.lose(event, name === BAD_NAME ? 'event_name' : 'event_names_max')
+      this.#lose(event, name === BAD_NAME ? 'event_name' : 'event_names_max')
       return false
     }
     if (!this.queue.hasRoom) {
-      this.lose(event, 'queue_full')
+      this.#lose(event, 'queue_full')
       return false
     }
     let length: number
@@ -70,7 +70,7 @@ export class Intake {
         sequence: event.sequence,
         error: messageOf(error),
       })
-      this.lose(event, 'encoding')
+      this.#lose(event, 'encoding')
       return false
     }
     this.queue.add(isOneChannel ? 0 : name, name, event, lane, ticket, length)
@@ -81,7 +81,13 @@ export class Intake {
   drop(event: PushEvent, cause: string): void {
     if (this.names.admit(event.eventName, event.guildClass) === UNWANTED) return
     this.takenEvents++
-    this.lose(event, cause)
+    this.#lose(event, cause)
+  }
+
+  /** Counts a wanted event that nobody will miss: no gap. */
+  discard(cause: string): void {
+    this.takenEvents++
+    this.count(cause)
   }
 
   /** The event of a slot was refused for good. */
@@ -113,7 +119,8 @@ export class Intake {
     counter.value++
   }
 
-  lose(event: PushEvent, cause: string): void {
+  /** Counts and reports an event that was not queued. */
+  #lose(event: PushEvent, cause: string): void {
     this.count(cause)
     this.#options.onDrop({
       destination: this.#options.destination,

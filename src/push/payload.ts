@@ -20,7 +20,8 @@ export interface PayloadWriter {
   write(event: PushEvent, arena: ByteArena): number
 }
 
-const VERSION = 131
+/** First byte of an external term. See Erlang ext_dist. */
+export const VERSION_MAGIC = 131
 const copy = Buffer.prototype.copy
 
 export function payloadWriter(form: PayloadForm, encoding: PayloadEncoding): PayloadWriter {
@@ -36,7 +37,7 @@ function bareWriter(hasVersion: boolean): PayloadWriter {
       const length = prefixBytes + event.end - event.start
       arena.reserve(length)
       const { bytes, end } = arena
-      if (hasVersion) bytes[end] = VERSION
+      if (hasVersion) bytes[end] = VERSION_MAGIC
       copy.call(event.bytes, bytes, end + prefixBytes, event.start, event.end)
       return length
     },

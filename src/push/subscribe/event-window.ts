@@ -1,0 +1,154 @@
+import { ByteBuffer, termToJson } from '../../etf/index.ts'
+import type { EventNames } from '../event-names.ts'
+import type { EventQueue } from '../event-queue.ts'
+import { jsonMessage, termEnd, termStart } from './event-message.ts'
+import { GuildReader } from './guild-reader.ts'
+
+/**
+ * The ready events of a queue in their order, which all subscribers read, each at its own pace:
+ *
+ *   ordinal     base            next of B        next of A = end
+ *   slots   ··· | 17 | 3 | 8 | 4 | 21 | 9 | 2 | ···        what every subscriber is done with is freed
+ *
+ * Messages are made once for all subscribers of an encoding, and kept until the last one is done.
+ */
+const SIZE_MIN = 1024
+/** What became of an event: nobody had it yet, somebody has it, somebody's encoding failed. */
+const OPEN = 0
+const TAKEN = 1
+const FAILED = 2
+export type Outcome = 'open' | 'taken' | 'failed'
+const OUTCOMES: readonly Outcome[] = ['open', 'taken', 'failed']
+
+export class EventWindow {
+  /** Ordinal of the oldest event. */
+  base = 0
+  /** Ordinal that the next event gets. */
+  end = 0
+  readonly #queue: EventQueue
+  readonly #names: EventNames
+  #mask = SIZE_MIN - 1
+  #slots = new Int32Array(SIZE_MIN)
+  /** Bytes of all events before this one, since the start. */
+  #bytesBefore = new Float64Array(SIZE_MIN)
+  #outcome = new Uint8Array(SIZE_MIN)
+  #etf: (Buffer | undefined)[] = []
+  #json: (Buffer | null | undefined)[] = []
+  #bytes = 0
+  readonly #guilds = new GuildReader()
+
+  constructor(queue: EventQueue, names: EventNames) {
+    this.#queue = queue
+    this.#names = names
+  }
+
+  /** Takes over what is ready in the queue's only channel. */
+  fill(): void {
+    const queue = this.#queue
+    while (queue.count(0) > 0) {
+      if (this.end - this.base > this.#mask) this.#grow()
+      const slot = queue.shift(0)
+      const index = this.end++ & this.#mask
+      this.#slots[index] = slot
+      this.#bytesBefore[index] = this.#bytes
+      this.#outcome[index] = OPEN
+      this.#bytes += queue.lengthOf(slot)
+    }
+  }
+
+  nameOf(ordinal: number): number {
+    return this.#queue.nameOf(this.#slot(ordinal))
+  }
+
+  shardOf(ordinal: number): number {
+    return this.#queue.shardOf(this.#slot(ordinal))
+  }
+
+  /** The guild that the event belongs to; null for none. */
+  guildOf(ordinal: number): bigint | null {
+    const slot = this.#slot(ordinal)
+    const message = this.#stored(slot)
+    const eventName = this.#names.names[this.#queue.nameOf(slot)]!
+    return this.#guilds.read(eventName, message, termStart(message), termEnd(message))
+  }
+
+  /** The event as gateway.Event; null when `d` cannot be written as JSON. The buffer stays as it is. */
+  message(ordinal: number, encoding: 'etf' | 'json'): Buffer | null {
+    const index = ordinal & this.#mask
+    const stored = this.#stored(this.#slots[index]!)
+    if (encoding === 'etf') return (this.#etf[index] ??= Buffer.from(stored))
+    let json = this.#json[index]
+    if (json === undefined) {
+      json = toJson(stored)
+      this.#json[index] = json
+    }
+    return json
+  }
+
+  /** Bytes of the events from `ordinal` on. */
+  bytesFrom(ordinal: number): number {
+    return ordinal === this.end ? 0 : this.#bytes - this.#bytesBefore[ordinal & this.#mask]!
+  }
+
+  /** Somebody has the event. */
+  markTaken(ordinal: number): void {
+    this.#outcome[ordinal & this.#mask] = TAKEN
+  }
+
+  /** Somebody cannot have it: it could not be encoded. */
+  markFailed(ordinal: number): void {
+    const index = ordinal & this.#mask
+    if (this.#outcome[index] === OPEN) this.#outcome[index] = FAILED
+  }
+
+  /** Frees the oldest event; the slot is the caller's to finish. */
+  shift(): { readonly slot: number; readonly outcome: Outcome } {
+    const index = this.base++ & this.#mask
+    this.#etf[index] = undefined
+    this.#json[index] = undefined
+    return { slot: this.#slots[index]!, outcome: OUTCOMES[this.#outcome[index]!]! }
+  }
+
+  #slot(ordinal: number): number {
+    return this.#slots[ordinal & this.#mask]!
+  }
+
+  #stored(slot: number): Buffer {
+    const start = this.#queue.startOf(slot)
+    return this.#queue.chunkOf(slot).subarray(start, start + this.#queue.lengthOf(slot))
+  }
+
+  #grow(): void {
+    const mask = this.#mask * 2 + 1
+    const slots = new Int32Array(mask + 1)
+    const bytesBefore = new Float64Array(mask + 1)
+    const outcome = new Uint8Array(mask + 1)
+    const etf: (Buffer | undefined)[] = []
+    const json: (Buffer | null | undefined)[] = []
+    for (let ordinal = this.base; ordinal < this.end; ordinal++) {
+      const from = ordinal & this.#mask
+      const to = ordinal & mask
+      slots[to] = this.#slots[from]!
+      bytesBefore[to] = this.#bytesBefore[from]!
+      outcome[to] = this.#outcome[from]!
+      etf[to] = this.#etf[from]
+      json[to] = this.#json[from]
+    }
+    this.#mask = mask
+    this.#slots = slots
+    this.#bytesBefore = bytesBefore
+    this.#outcome = outcome
+    this.#etf = etf
+    this.#json = json
+  }
+}
+
+function toJson(message: Buffer): Buffer | null {
+  const out = new ByteBuffer()
+  try {
+    termToJson(message, termStart(message), termEnd(message), out)
+  } catch {
+    return null
+  }
+  return jsonMessage(message, out.bytes.subarray(0, out.length))
+}
