@@ -102,6 +102,7 @@ export class Gateway {
       enabledIntents: this.options.intents,
       guildsPerShardMax: this.options.guildsPerShardMax,
       shardMultiple: this.options.shardMultiple,
+      strictCompress: this.takes('strict-identify'),
       guildCount: (shardId, shardCount) => this.world.guildIds(shardId, shardCount).length,
     })
     if (isRefusal(request)) {

@@ -26,6 +26,8 @@ export interface IdentifyRules {
   readonly enabledIntents: number
   readonly guildsPerShardMax: number
   readonly shardMultiple: number
+  /** Discord takes any `compress`: oceanic.js sends its stream's name there. */
+  readonly strictCompress: boolean
   /** Guilds of a shard, for 4011. */
   guildCount(shardId: number, shardCount: number): number
 }
@@ -37,7 +39,8 @@ export function checkIdentify(d: WireValue | undefined, rules: IdentifyRules): I
   if (!isWireMap(d)) return decodeError('d is not a map')
   if (typeof d['token'] !== 'string') return decodeError('token is not a string')
   if (!isWireMap(d['properties'])) return decodeError('properties is not a map')
-  if (d['compress'] !== undefined && typeof d['compress'] !== 'boolean') {
+  const { compress = false } = d
+  if (rules.strictCompress && typeof compress !== 'boolean') {
     return decodeError('compress is not a boolean')
   }
   const presence = d['presence'] ?? null
@@ -72,7 +75,7 @@ export function checkIdentify(d: WireValue | undefined, rules: IdentifyRules): I
     shardCount,
     intents,
     largeThreshold,
-    compress: d['compress'] === true,
+    compress: compress === true,
     presence,
   }
 }

@@ -21,6 +21,8 @@ export const LIBERTIES = {
   'unknown-events': 'now and then an event and an op that nobody knows',
   'zstd-frames': 'every zstd message is a frame of its own',
   'duplicate-events': 'every 50th event comes twice, with different s',
+  'strict-identify':
+    'an identify whose compress is no boolean is closed with 4002 (Discord takes it)',
   'require-user-agent': 'a websocket upgrade without User-Agent is refused',
 } as const
 export type Liberty = keyof typeof LIBERTIES
@@ -42,6 +44,7 @@ export interface SimOptions {
   readonly intents: number
   readonly guildsPerShardMax: number
   readonly shardMultiple: number
+  readonly helloMs: number
   readonly heartbeatIntervalMs: number
   readonly heartbeatTimeoutMs: number
   readonly sendsMax: number
@@ -131,6 +134,12 @@ export const OPTIONS: readonly OptionRow[] = [
     1,
     100_000,
     'A shard count that is no multiple of this is answered with 4010, as for very large bots.',
+  ),
+  duration(
+    'helloMs',
+    'hello',
+    5,
+    'Time from the upgrade to HELLO. 0 puts both into one segment, which a network never does and cloudstorm cannot read.',
   ),
   duration('heartbeatIntervalMs', 'heartbeat-interval', 41_250, 'heartbeat_interval of HELLO.'),
   duration(

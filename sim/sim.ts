@@ -230,6 +230,12 @@ export class Sim {
     const connection = new Connection(this.gateway, ws, socket, query)
     this.gateway.connections.add(connection)
     if (refusal !== null) return connection.close(refusal.code, refusal.reason)
+    if (this.options.helloMs === 0) this.#greet(connection)
+    else this.#clock.setTimeout(() => this.#greet(connection), this.options.helloMs)
+  }
+
+  #greet(connection: Connection): void {
+    if (connection.isClosed) return
     if (this.gateway.nextFaults.take('no-hello', -1) !== null) return
     if (this.gateway.nextFaults.take('reconnect-before-hello', -1) !== null) {
       return connection.sendControl(Opcode.Reconnect, null)

@@ -37,7 +37,12 @@ describe('IDENTIFY is answered with', () => {
       {},
       { intents: ALL_INTENTS & ~INTENTS.GUILD_PRESENCES },
     ],
-    ['4002 for a compress that is no boolean', 4002, { compress: 'yes' }, {}],
+    [
+      '4002 for a compress that is no boolean, by a strict server',
+      4002,
+      { compress: 'yes' },
+      { liberties: ['strict-identify'] },
+    ],
     ['4002 for a large_threshold of 300', 4002, { large_threshold: 300 }, {}],
     ['4002 without properties', 4002, { properties: null }, {}],
   ]

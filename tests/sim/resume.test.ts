@@ -10,7 +10,10 @@ let sim: Sim
 const clock = { fake: new FakeClock() }
 async function start(options: Partial<SimOptions> = {}): Promise<Sim> {
   clock.fake = new FakeClock()
-  sim = await startSim({ guilds: 2, identifyWindowMs: 0, ...options }, { clock: clock.fake })
+  sim = await startSim(
+    { guilds: 2, identifyWindowMs: 0, helloMs: 0, ...options },
+    { clock: clock.fake },
+  )
   return sim
 }
 afterEach(() => sim.stop())
