@@ -17,14 +17,17 @@ const LOST = /^(08|57P0|25P03|53300)/
 export class ClientConnection implements Connection {
   readonly #makeClient: MakeClient
   readonly #address: string
+  readonly #setup: string
   readonly #turns = new Turns()
   #client: pg.Client | null = null
   #opening: Promise<pg.Client> | null = null
   #isClosed = false
 
-  constructor(makeClient: MakeClient, address: string) {
+  /** @param setup statements that run each time it opens. */
+  constructor(makeClient: MakeClient, address: string, setup = '') {
     this.#makeClient = makeClient
     this.#address = address
+    this.#setup = setup
   }
 
   query<Row>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]> {
@@ -87,6 +90,7 @@ export class ClientConnection implements Connection {
     client.on('end', forget)
     try {
       await client.connect()
+      if (this.#setup !== '') await client.query(this.#setup)
     } catch (error) {
       client.end().catch(() => undefined)
       throw connectError(error, this.#address)

@@ -28,6 +28,13 @@ export interface Connection extends Queryable {
   close(): Promise<void>
 }
 
+export interface ConnectionOptions {
+  /** Statements that run each time the connection opens. */
+  readonly setup?: string
+  /** A statement that is not answered by then ends the connection. Default: none. Postgres only. */
+  readonly deadlineMs?: number
+}
+
 export interface DatabaseCapabilities {
   readonly connectionsMax: number
   /** Whether statement and idle-in-transaction timeouts work, and a backend can be terminated. */
@@ -46,7 +53,7 @@ export interface Database extends Queryable {
    * broke; a call on it while Postgres is away fails at once, the caller waits and repeats.
    * Embedded, connections are turns on the only one: whole transactions take turns.
    */
-  connect(label: string): Promise<Connection>
+  connect(label: string, options?: ConnectionOptions): Promise<Connection>
   close(): Promise<void>
 }
 

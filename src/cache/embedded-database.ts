@@ -49,7 +49,11 @@ export async function openEmbedded(
       rowsPerStatementMax: ROWS_PER_STATEMENT_MAX,
     },
     query: (text, values, name) => only.query(text, values, name),
-    connect: () => Promise.resolve(connection),
+    async connect(_label, { setup } = {}) {
+      // There is one connection: what a lane wants of the planner suits every statement of ours.
+      if (setup !== undefined) await only.query(setup)
+      return connection
+    },
     async close() {
       await only.close()
       await engine.close()

@@ -39,8 +39,6 @@ export async function openPostgres(
     throw error
   }
   const connections = new Set<Connection>()
-  const makeClient = (): pg.Client =>
-    new pg.Client({ ...config, pipeline: true } as pg.ClientConfig)
   return {
     kind: 'postgres',
     address,
@@ -59,8 +57,15 @@ export async function openPostgres(
         throw statementError(error, address)
       }
     },
-    connect() {
-      const connection = new ClientConnection(makeClient, address)
+    connect(label, { setup, deadlineMs } = {}) {
+      const clientConfig = {
+        ...config,
+        application_name: `${config.application_name} ${label}`,
+        query_timeout: deadlineMs,
+        pipeline: true,
+      }
+      const makeClient = (): pg.Client => new pg.Client(clientConfig)
+      const connection = new ClientConnection(makeClient, address, setup)
       connections.add(connection)
       return Promise.resolve(connection)
     },

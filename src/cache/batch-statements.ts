@@ -1,0 +1,102 @@
+/**
+ * A batch as statements, made one by one while the database works on those before, so that no large
+ * batch stalls the event loop at once.
+ */
+import { ByteBuffer } from '../etf/index.ts'
+import type { Batch } from './batch.ts'
+import { MEMBER_COUNTS_SQL } from './member-counts.ts'
+import { MEMBERSHIP_SQL } from './membership-changes.ts'
+import type { RowSet } from './row-set.ts'
+import { changesAfter, changesBefore, type WideStatement } from './wide-changes.ts'
+
+/** A statement of rows knows them, so that it can be made again for a part of them. */
+export interface BatchStatement extends WideStatement {
+  readonly rows: RowSet | null
+  readonly order: readonly number[]
+}
+
+/** A row that cannot be written. */
+export interface PoisonRow {
+  readonly table: string
+  readonly shardId: number
+  /** Of the last event that changed it; 0 when it is not known. */
+  readonly sequence: number
+  readonly cause: unknown
+}
+
+export class BatchStatements {
+  readonly #rowsPerStatementMax: number
+  readonly #scratch = new ByteBuffer(64 * 1024)
+
+  constructor(deps: { readonly rowsPerStatementMax: number }) {
+    this.#rowsPerStatementMax = deps.rowsPerStatementMax
+  }
+
+  /**
+   * @param lost      shards whose rows are left out.
+   * @param onPoison  told of each row whose object has no JSON; it is left out.
+   */
+  *of(
+    batch: Batch,
+    fleetName: string,
+    lost: ReadonlySet<number>,
+    onPoison: (row: PoisonRow) => void,
+  ): Generator<BatchStatement> {
+    for (const stage of batch.stages) {
+      for (const change of changesBefore(stage, fleetName, lost)) yield whole(change)
+      for (const rows of stage.tables()) {
+        const order = rows.order(lost)
+        for (let from = 0; from < order.length; from += this.#rowsPerStatementMax) {
+          const part = order.slice(from, from + this.#rowsPerStatementMax)
+          const statement = this.ofRows(rows, part, onPoison)
+          if (statement !== null) yield statement
+        }
+      }
+      const membership = stage.membership.parameters(lost)
+      if (membership !== null) {
+        yield whole({ name: 'gateway_membership', text: MEMBERSHIP_SQL, values: membership })
+      }
+      for (const change of changesAfter(stage, lost)) yield whole(change)
+      const counts = stage.counts.parameters(lost)
+      if (counts !== null) {
+        yield whole({ name: 'gateway_member_counts', text: MEMBER_COUNTS_SQL, values: counts })
+      }
+    }
+  }
+
+  /** The statement of some rows of a table; null when none of them can be written. */
+  ofRows(
+    rows: RowSet,
+    order: readonly number[],
+    onPoison: (row: PoisonRow) => void,
+  ): BatchStatement | null {
+    if (order.length === 0) return null
+    const base = { name: `gateway_write_${rows.table.name}`, text: rows.table.sql, rows }
+    try {
+      return { ...base, order, values: rows.parameters(order, this.#scratch) }
+    } catch (cause) {
+      // A term that JSON cannot say. The others go on without it.
+      if (order.length === 1) {
+        const row = order[0]!
+        onPoison({
+          table: rows.table.name,
+          shardId: rows.shardOf(row),
+          sequence: rows.sequenceOf(row),
+          cause,
+        })
+        return null
+      }
+      const sound = order.filter((row) => {
+        const alone = this.ofRows(rows, [row], onPoison)
+        return alone !== null
+      })
+      return sound.length === 0
+        ? null
+        : { ...base, order: sound, values: rows.parameters(sound, this.#scratch) }
+    }
+  }
+}
+
+function whole(change: WideStatement): BatchStatement {
+  return { ...change, rows: null, order: [] }
+}

@@ -1,0 +1,109 @@
+/**
+ * One batch as one transaction under the fences of its shards; rows that the database refuses for what
+ * they hold are found by halving and left out, so that one bad row never holds up a shard.
+ */
+import pg from 'pg'
+import type { Batch } from './batch.ts'
+import type { BatchStatement, BatchStatements, PoisonRow } from './batch-statements.ts'
+import type { Connection, Queryable } from './database.ts'
+import { isSameFence, lockShared, readFences } from './fences.ts'
+
+/** Statements on their way at a time: the next is made while the database works on the last. */
+const PIPELINE_MAX = 2
+
+/**
+ * Classes 22 (data exception), 23 (constraint) and 54 (program limit): the row is at fault, a repeat
+ * fails alike. But 23505, a key that somebody inserted at the same time: the repeat finds it.
+ */
+const DATA_ERROR = /^(22|23(?!505)|54)/
+
+export function isDataError(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && DATA_ERROR.test(error.code ?? '')
+}
+
+export interface BatchResult {
+  /** Shards whose fence was not the stored one: their rows were left out. */
+  readonly lost: readonly number[]
+  readonly poison: readonly PoisonRow[]
+}
+
+export interface BatchTransactionDeps {
+  readonly connection: Connection
+  readonly fleetName: string
+  readonly statements: BatchStatements
+}
+
+/** @param isolated  each statement behind a savepoint; for a batch that failed by a data error. */
+export function commitBatch(
+  batch: Batch,
+  isolated: boolean,
+  deps: BatchTransactionDeps,
+): Promise<BatchResult> {
+  return deps.connection.transaction(async (tx) => {
+    const shards = [...batch.shards.keys()].sort((a, b) => a - b)
+    const locked = lockShared(tx, shards)
+    const stored = readFences(tx, deps.fleetName, shards)
+    const [, fences] = await Promise.all([locked, stored])
+    const lost = new Set(
+      shards.filter((shard) => !isSameFence(fences.get(shard), batch.shards.get(shard)?.fence)),
+    )
+    const poison: PoisonRow[] = []
+    const onPoison = (row: PoisonRow): void => {
+      poison.push(row)
+    }
+    const statements = deps.statements.of(batch, deps.fleetName, lost, onPoison)
+    if (isolated) {
+      for (const statement of statements) {
+        await writeIsolated(tx, statement, deps.statements, onPoison)
+      }
+    } else {
+      await writePipelined(tx, statements)
+    }
+    return { lost: [...lost], poison }
+  })
+}
+
+async function writePipelined(tx: Queryable, statements: Iterable<BatchStatement>): Promise<void> {
+  const pending: Promise<unknown>[] = []
+  for (const { text, values, name } of statements) {
+    const written = tx.query(text, values, name)
+    // Its failure is awaited below; until then it is not unhandled.
+    written.catch(() => undefined)
+    pending.push(written)
+    if (pending.length >= PIPELINE_MAX) await pending.shift()
+  }
+  await Promise.all(pending)
+}
+
+async function writeIsolated(
+  tx: Queryable,
+  statement: BatchStatement,
+  statements: BatchStatements,
+  onPoison: (row: PoisonRow) => void,
+): Promise<void> {
+  await tx.query('savepoint gateway_row')
+  try {
+    await tx.query(statement.text, statement.values, statement.name)
+    await tx.query('release savepoint gateway_row')
+    return
+  } catch (error) {
+    if (!isDataError(error)) throw error
+    await tx.query('rollback to savepoint gateway_row')
+    const { rows, order } = statement
+    if (rows === null || order.length <= 1) {
+      const row = order[0]
+      onPoison({
+        table: rows?.table.name ?? statement.name,
+        shardId: rows === null || row === undefined ? -1 : rows.shardOf(row),
+        sequence: rows === null || row === undefined ? 0 : rows.sequenceOf(row),
+        cause: error,
+      })
+      return
+    }
+    const middle = order.length >> 1
+    for (const half of [order.slice(0, middle), order.slice(middle)]) {
+      const part = statements.ofRows(rows, half, onPoison)
+      if (part !== null) await writeIsolated(tx, part, statements, onPoison)
+    }
+  }
+}

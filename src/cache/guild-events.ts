@@ -1,0 +1,263 @@
+/**
+ * Guilds, roles, emojis and membership. A guild's object is GUILD_CREATE without the lists that have
+ * tables of their own; stickers and the like stay inside.
+ */
+import { FieldReader, integerAt, isNil, isTrue, ListReader } from '../etf/index.ts'
+import type { Batch } from './batch.ts'
+import type { CacheEvent, EventHandler } from './cache-event.ts'
+import type { ChannelEvents } from './channel-events.ts'
+import { Ids } from './ids.ts'
+import type { MemberEvents } from './member-events.ts'
+import { writeField, writeObject, writeWhole } from './objects.ts'
+import {
+  CHANNELS,
+  EMOJIS,
+  GUILDS,
+  MEMBERS,
+  PATCH,
+  PRESENCE,
+  PUT,
+  ROLES,
+  type Table,
+  THREADS,
+  VOICE_STATES,
+} from './tables.ts'
+
+/** The lists of a guild that have tables of their own; paths of the reader below, in this order. */
+const LISTS = ['channels', 'emojis', 'members', 'presences', 'roles', 'threads', 'voice_states']
+const LIST_TABLES: readonly Table[] = [
+  CHANNELS,
+  EMOJIS,
+  MEMBERS,
+  PRESENCE,
+  ROLES,
+  THREADS,
+  VOICE_STATES,
+]
+const MEMBERS_LIST = LISTS.indexOf('members')
+const WITHOUT_LISTS = { drop: LISTS } as const
+
+export class GuildEvents {
+  readonly #channels: ChannelEvents
+  readonly #members: MemberEvents
+  readonly #ids = new Ids()
+  readonly #guild = new FieldReader(['id', 'unavailable'])
+  readonly #full = new FieldReader([...LISTS, 'member_count'])
+  readonly #ready = new FieldReader(['guilds'])
+  readonly #role = new FieldReader(['guild_id', 'role', 'role.id'])
+  readonly #roleDelete = new FieldReader(['guild_id', 'role_id'])
+  readonly #emojis = new FieldReader(['guild_id', 'emojis', 'stickers'])
+  readonly #object = new FieldReader(['id'])
+  readonly #list = new ListReader()
+
+  constructor(deps: { readonly channels: ChannelEvents; readonly members: MemberEvents }) {
+    this.#channels = deps.channels
+    this.#members = deps.members
+  }
+
+  handlers(): readonly (readonly [string, EventHandler])[] {
+    return [
+      ['READY', (event, batch) => this.#onReady(event, batch)],
+      ['GUILD_CREATE', (event, batch) => this.#onCreate(event, batch)],
+      ['GUILD_UPDATE', (event, batch) => this.#onUpdate(event, batch)],
+      ['GUILD_DELETE', (event, batch) => this.#onDelete(event, batch)],
+      ['GUILD_ROLE_CREATE', (event, batch) => this.#onRole(event, batch)],
+      ['GUILD_ROLE_UPDATE', (event, batch) => this.#onRole(event, batch)],
+      ['GUILD_ROLE_DELETE', (event, batch) => this.#onRoleDelete(event, batch)],
+      ['GUILD_EMOJIS_UPDATE', (event, batch) => this.#onEmojis(event, batch)],
+      ['GUILD_STICKERS_UPDATE', (event, batch) => this.#onStickers(event, batch)],
+    ]
+  }
+
+  /** Only a shard that was never filled takes its guilds from here; who left, the lifecycle tells. */
+  #onReady(event: CacheEvent, batch: Batch): void {
+    const guilds: string[] = []
+    const fields = this.#ready
+    if (fields.read(event.bytes, event.start, event.end) < 0) return
+    const list = this.#list
+    if (!list.open(event.bytes, fields.starts[0]!, fields.ends[0]!)) return
+    while (list.next()) {
+      if (this.#object.read(list.bytes, list.start, list.end) < 0) continue
+      if (!this.#ids.read(0, list.bytes, this.#object.starts[0]!, this.#object.ends[0]!)) continue
+      guilds.push(this.#ids.text(0))
+    }
+    batch.barrier().filled.set(event.shardId, guilds)
+  }
+
+  #onCreate(event: CacheEvent, batch: Batch): void {
+    const guild = this.#readGuild(event)
+    if (guild === null) return
+    const { bytes, shardId, sessionId, sequence, guildClass } = event
+    if (isTrue(bytes, this.#guild.starts[1]!, this.#guild.ends[1]!)) {
+      this.#onOutage(event, batch, guild)
+      return
+    }
+    this.#replaceLists(event, batch, guild)
+    const ids = this.#ids
+    ids.write(0, guild)
+    ids.writeNumber(1, sequence)
+    const rows = batch.rows(guild, GUILDS)
+    const at = writeObject(rows.arena, bytes, event.start, event.end, WITHOUT_LISTS)
+    rows.set(ids.bytes, PUT, at, shardId, sequence, sessionId)
+    const { membership } = batch.membership(guild)
+    if (guildClass === 'joined') membership.put(guild, 'present', shardId, sessionId, sequence)
+    else membership.keep(guild, 'present', shardId)
+  }
+
+  /**
+   * What the lists hold replaces what is stored. Members go only if the list is complete: of a large guild,
+   * or without the presence intent, it is not. See [Discord Docs/Gateway Events#guild-create].
+   */
+  #replaceLists(event: CacheEvent, batch: Batch, guild: string): void {
+    const { bytes, shardId } = event
+    const fields = this.#full
+    if (fields.read(bytes, event.start, event.end) < 0) return
+    const { starts, ends } = fields
+    const memberCount = integerAt(bytes, starts[LISTS.length]!, ends[LISTS.length]!)
+    const stage = batch.replacing(guild)
+    const isListed: boolean[] = []
+    for (let index = 0; index < LISTS.length; index++) {
+      const isList = this.#list.open(bytes, starts[index]!, ends[index]!)
+      isListed.push(isList)
+      if (!isList) continue
+      const isComplete =
+        index !== MEMBERS_LIST || (memberCount !== null && this.#list.length >= memberCount)
+      if (isComplete) stage.replace(LIST_TABLES[index]!, guild, shardId)
+    }
+    const put = (
+      index: number,
+      write: (event: CacheEvent, batch: Batch, guild: string, start: number, end: number) => void,
+    ): void => {
+      if (isListed[index]) write(event, batch, guild, starts[index]!, ends[index]!)
+    }
+    put(0, this.#channels.putChannels.bind(this.#channels))
+    put(1, (...range) => this.#putObjects(EMOJIS, ...range))
+    put(2, this.#members.putMembers.bind(this.#members))
+    put(3, this.#members.putPresences.bind(this.#members))
+    put(4, (...range) => this.#putObjects(ROLES, ...range))
+    put(5, this.#channels.putThreads.bind(this.#channels))
+    put(6, this.#members.putVoiceStates.bind(this.#members))
+  }
+
+  /** GUILD_UPDATE has none of what only GUILD_CREATE knows: merged, never replaced, and never a first sight. */
+  #onUpdate(event: CacheEvent, batch: Batch): void {
+    const guild = this.#readGuild(event)
+    if (guild === null) return
+    const ids = this.#ids
+    ids.clear(1)
+    const rows = batch.rows(guild, GUILDS)
+    const at = writeObject(rows.arena, event.bytes, event.start, event.end, WITHOUT_LISTS)
+    rows.set(ids.bytes, PATCH, at, event.shardId, event.sequence)
+  }
+
+  #onDelete(event: CacheEvent, batch: Batch): void {
+    const guild = this.#readGuild(event)
+    if (guild === null) return
+    const { starts, ends } = this.#guild
+    // The key `unavailable` set: an outage, the data stays. Absent: the bot was removed.
+    if (starts[1]! >= 0 && !isNil(event.bytes, starts[1]!, ends[1]!)) {
+      this.#onOutage(event, batch, guild)
+    } else {
+      this.remove(batch, guild, event.shardId)
+    }
+  }
+
+  /** The bot is no longer in the guild: everything of it goes. @param guild 8 characters */
+  remove(batch: Batch, guild: string, shardId: number): void {
+    batch.membership(guild).membership.delete(guild, shardId)
+    batch.after(guild).removedGuilds.set(guild, shardId)
+  }
+
+  /** The guild's data stays and is marked. @param guild 8 characters */
+  hide(batch: Batch, guild: string, shardId: number): void {
+    batch.membership(guild).membership.keep(guild, 'unavailable', shardId)
+    batch.after(guild).unavailableGuilds.set(guild, shardId)
+  }
+
+  #onOutage(event: CacheEvent, batch: Batch, guild: string): void {
+    if (event.guildClass === 'joining') {
+      const { membership } = batch.membership(guild)
+      membership.put(guild, 'joining', event.shardId, '', 0)
+    } else {
+      this.hide(batch, guild, event.shardId)
+    }
+  }
+
+  #onRole(event: CacheEvent, batch: Batch): void {
+    const fields = this.#role
+    if (fields.read(event.bytes, event.start, event.end) < 0) return
+    const { starts, ends } = fields
+    const ids = this.#ids
+    if (!ids.read(1, event.bytes, starts[0]!, ends[0]!)) return
+    if (!ids.read(0, event.bytes, starts[2]!, ends[2]!)) return
+    const rows = batch.rows(ids.text(1), ROLES)
+    const at = writeWhole(rows.arena, event.bytes, starts[1]!, ends[1]!)
+    rows.set(ids.bytes, PUT, at, event.shardId, event.sequence)
+  }
+
+  /** Discord sends no member updates for it: the role is taken from the members here. */
+  #onRoleDelete(event: CacheEvent, batch: Batch): void {
+    const fields = this.#roleDelete
+    if (fields.read(event.bytes, event.start, event.end) < 0) return
+    const ids = this.#ids
+    if (!ids.read(0, event.bytes, fields.starts[0]!, fields.ends[0]!)) return
+    if (!ids.read(1, event.bytes, fields.starts[1]!, fields.ends[1]!)) return
+    const guild = ids.text(0)
+    batch.after(guild).strippedRoles.set(guild + ids.text(1), event.shardId)
+  }
+
+  #onEmojis(event: CacheEvent, batch: Batch): void {
+    const guild = this.#readExpressions(event)
+    const { starts, ends } = this.#emojis
+    if (guild === null || !this.#list.open(event.bytes, starts[1]!, ends[1]!)) return
+    batch.replacing(guild).replace(EMOJIS, guild, event.shardId)
+    this.#putObjects(EMOJIS, event, batch, guild, starts[1]!, ends[1]!)
+  }
+
+  /** Stickers are kept inside the guild's object. */
+  #onStickers(event: CacheEvent, batch: Batch): void {
+    const guild = this.#readExpressions(event)
+    const { starts, ends } = this.#emojis
+    if (guild === null || starts[2]! < 0) return
+    this.#ids.clear(1)
+    const rows = batch.rows(guild, GUILDS)
+    const at = writeField(rows.arena, 'stickers', event.bytes, starts[2]!, ends[2]!)
+    rows.set(this.#ids.bytes, PATCH, at, event.shardId, event.sequence)
+  }
+
+  #putObjects(
+    table: Table,
+    event: CacheEvent,
+    batch: Batch,
+    guild: string,
+    start: number,
+    end: number,
+  ): void {
+    const list = this.#list
+    if (!list.open(event.bytes, start, end)) return
+    const rows = batch.rows(guild, table)
+    const ids = this.#ids
+    ids.write(1, guild)
+    while (list.next()) {
+      if (this.#object.read(list.bytes, list.start, list.end) < 0) continue
+      if (!ids.read(0, list.bytes, this.#object.starts[0]!, this.#object.ends[0]!)) continue
+      const at = writeWhole(rows.arena, list.bytes, list.start, list.end)
+      rows.set(ids.bytes, PUT, at, event.shardId, event.sequence)
+    }
+  }
+
+  #readGuild(event: CacheEvent): string | null {
+    return this.#readFirst(this.#guild, event)
+  }
+
+  #readExpressions(event: CacheEvent): string | null {
+    return this.#readFirst(this.#emojis, event)
+  }
+
+  /** Reads the event's fields. @returns the id at the first path */
+  #readFirst(fields: FieldReader, event: CacheEvent): string | null {
+    if (fields.read(event.bytes, event.start, event.end) < 0) return null
+    if (!this.#ids.read(0, event.bytes, fields.starts[0]!, fields.ends[0]!)) return null
+    return this.#ids.text(0)
+  }
+}

@@ -1,0 +1,231 @@
+/**
+ * One ordered lane of writes: an open batch that takes events, and one transaction in flight.
+ *
+ *   events ──► open batch ──(a few ms, or full)──► queue ──► transaction ──► settled
+ *                                                   ▲            │ fails: pause, again
+ *                                                   └────────────┘
+ * While the database is away the open batch goes on joining rows, up to the lane's bound.
+ */
+import {
+  backoffMs,
+  type Clock,
+  type Counters,
+  type Log,
+  messageOf,
+  type Random,
+  type Timer,
+} from '../base/index.ts'
+import { Batch } from './batch.ts'
+import { BatchStatements, type PoisonRow } from './batch-statements.ts'
+import { type BatchResult, commitBatch, isDataError } from './batch-transaction.ts'
+import type { Connection } from './database.ts'
+import type { Fence } from './fences.ts'
+
+/** From the first event of a batch to its transaction: long enough to join, short against the round trips. */
+const FLUSH_DELAY_MS = 5
+/** A batch of this many rows leaves at once. */
+const FLUSH_ROWS = 1000
+const FLUSH_BYTES = 1024 * 1024
+/** A transaction that is not through after this long: pushes stop waiting for it. */
+const AWAY_AFTER_MS = 2000
+const RETRY = { baseMs: 50, maxMs: 5000 } as const
+
+export interface LaneLimits {
+  readonly rowsMax: number
+  readonly bytesMax: number
+}
+
+export interface LaneDeps {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly counters: Counters
+  readonly connect: () => Promise<Connection>
+  readonly fleetName: string
+  readonly rowsPerStatementMax: number
+  readonly limits: LaneLimits
+  /** Batches up to this ticket are committed, or dropped and counted. */
+  readonly onSettled: (ticket: number) => void
+  readonly onAway: (isAway: boolean) => void
+  readonly onLost: (shardId: number, fence: Fence | undefined) => void
+  readonly onPoison: (row: PoisonRow, batch: Batch) => void
+}
+
+export class Lane {
+  readonly #deps: LaneDeps
+  readonly #statements: BatchStatements
+  #open: Batch
+  /** Closed and not yet settled, oldest first; the first is in flight. */
+  readonly #closed: Batch[] = []
+  #isEmpty = true
+  #isRunning = false
+  #isAway = false
+  #timer: Timer | undefined
+  #awayTimer: Timer | undefined
+  #drained: (() => void)[] = []
+  #connection: Promise<Connection> | null = null
+  readonly #stopped = new AbortController()
+
+  constructor(deps: LaneDeps) {
+    this.#deps = deps
+    this.#open = new Batch(1)
+    this.#statements = new BatchStatements({ rowsPerStatementMax: deps.rowsPerStatementMax })
+  }
+
+  /** The open batch; whoever takes it adds to it. A claim that changed in between begins another one. */
+  take(shardId: number, fence: Fence | undefined): Batch {
+    const span = this.#open.shards.get(shardId)
+    if (span !== undefined && span.fence !== fence) this.#close()
+    if (this.#isEmpty) {
+      this.#isEmpty = false
+      this.#timer = this.#deps.clock.setTimeout(this.#onTimer, FLUSH_DELAY_MS)
+    }
+    return this.#open
+  }
+
+  get hasRoom(): boolean {
+    return this.rowCount < this.#deps.limits.rowsMax && this.byteCount < this.#deps.limits.bytesMax
+  }
+
+  /** After events were added: a full batch does not wait for its time. */
+  added(): void {
+    if (this.#isRunning) return
+    if (this.#open.rowCount >= FLUSH_ROWS || this.#open.byteCount >= FLUSH_BYTES) this.#run()
+  }
+
+  /** Rows that wait or are on their way. */
+  get rowCount(): number {
+    let count = this.#open.rowCount
+    for (const batch of this.#closed) count += batch.rowCount
+    return count
+  }
+
+  get byteCount(): number {
+    let bytes = this.#open.byteCount
+    for (const batch of this.#closed) bytes += batch.byteCount
+    return bytes
+  }
+
+  /** Resolves when everything that was added so far is settled. */
+  flush(): Promise<void> {
+    if (this.#isEmpty && this.#closed.length === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#drained.push(resolve)
+      this.#run()
+    })
+  }
+
+  /** Gives up what is not settled. */
+  async stop(): Promise<void> {
+    this.#stopped.abort()
+    this.#deps.clock.clearTimeout(this.#timer)
+    this.#deps.clock.clearTimeout(this.#awayTimer)
+    await (await this.#connection)?.close()
+  }
+
+  readonly #onTimer = (): void => {
+    this.#timer = undefined
+    this.#run()
+  }
+
+  #close(): void {
+    if (this.#isEmpty) return
+    this.#closed.push(this.#open)
+    this.#open = new Batch(this.#open.ticket + 1)
+    this.#isEmpty = true
+    this.#deps.clock.clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+
+  #run(): void {
+    if (this.#isRunning || this.#stopped.signal.aborted) return
+    this.#isRunning = true
+    this.#loop().catch((error: unknown) => {
+      // Nothing in the loop throws; if it does, the lane must say so and not fall silent.
+      this.#deps.log.error('cache lane failed', { error: messageOf(error) })
+    })
+  }
+
+  async #loop(): Promise<void> {
+    const { signal } = this.#stopped
+    for (;;) {
+      if (this.#closed.length === 0) this.#close()
+      const batch = this.#closed[0]
+      if (batch === undefined) break
+      const result = await this.#commit(batch, signal)
+      if (result === null) return
+      this.#closed.shift()
+      this.#settle(batch, result)
+    }
+    this.#isRunning = false
+    const drained = this.#drained
+    this.#drained = []
+    for (const resolve of drained) resolve()
+  }
+
+  /** Until it is committed. Null: stopped. */
+  async #commit(batch: Batch, signal: AbortSignal): Promise<BatchResult | null> {
+    const { clock, random, log, counters } = this.#deps
+    this.#awayTimer ??= clock.setTimeout(this.#onAwayTimer, AWAY_AFTER_MS)
+    this.#connection ??= this.#deps.connect()
+    const connection = await this.#connection
+    const { fleetName } = this.#deps
+    let isolated = false
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await commitBatch(batch, isolated, {
+          connection,
+          fleetName,
+          statements: this.#statements,
+        })
+      } catch (error) {
+        if (signal.aborted) return null
+        if (isDataError(error) && !isolated) {
+          isolated = true
+          continue
+        }
+        counters.counter('gateway_cache_retries_total').value++
+        const waitMs = backoffMs(attempt, random, RETRY)
+        const fields = { error: messageOf(error), attempt: attempt + 1, waitMs }
+        if (attempt === 0) log.warn('cache write failed, trying again', fields)
+        else log.debug('cache write failed again', fields)
+        await this.#pause(waitMs, signal)
+        if (signal.aborted) return null
+      }
+    }
+  }
+
+  readonly #onAwayTimer = (): void => {
+    this.#awayTimer = undefined
+    this.#isAway = true
+    this.#deps.log.warn('database is away: events leave without waiting for it')
+    this.#deps.onAway(true)
+  }
+
+  #settle(batch: Batch, result: BatchResult): void {
+    const { clock, log, onAway, onLost, onPoison, onSettled } = this.#deps
+    clock.clearTimeout(this.#awayTimer)
+    this.#awayTimer = undefined
+    for (const shardId of result.lost) onLost(shardId, batch.shards.get(shardId)?.fence)
+    for (const row of result.poison) onPoison(row, batch)
+    onSettled(batch.ticket)
+    if (this.#isAway) {
+      this.#isAway = false
+      log.info('database is back')
+      onAway(false)
+    }
+  }
+
+  #pause(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#deps.clock.setTimeout(done, ms)
+      const { clock } = this.#deps
+      function done(): void {
+        clock.clearTimeout(timer)
+        signal.removeEventListener('abort', done)
+        resolve()
+      }
+      signal.addEventListener('abort', done, { once: true })
+    })
+  }
+}
