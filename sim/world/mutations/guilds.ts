@@ -61,7 +61,7 @@ export const GUILD_MUTATIONS = {
 } as const satisfies Record<string, Mutation>
 
 /** GUILD_UPDATE has no members, channels, threads, voice states, presences, joined_at, member_count. */
-export function guildUpdate(guild: Guild): WorldEvent {
+function guildUpdate(guild: Guild): WorldEvent {
   return event('GUILD_UPDATE', guild.id, {
     ...guild.base,
     stickers: [...guild.stickers.values()],

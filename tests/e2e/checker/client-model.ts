@@ -25,7 +25,7 @@ const CHILDREN = [
 /** Above this GUILD_CREATE lists only presences of those in voice. See [Discord Docs/Gateway Events#guild-create]. */
 const PRESENCES_LISTED_MAX = 75_000
 
-export class ClientModel {
+class ClientModel {
   readonly #rows = new GuildRows()
   readonly #lifecycle = new Lifecycle()
 

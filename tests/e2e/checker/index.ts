@@ -1,4 +1,4 @@
-export { ClientModel, expectedStates } from './client-model.ts'
+export { expectedStates } from './client-model.ts'
 export { describeFindings } from './finding.ts'
 export type { Finding } from './finding.ts'
 export { checkGaps } from './gaps.ts'

@@ -10,7 +10,7 @@ export interface JsonMap {
   readonly [key: string]: Json
 }
 
-export function jsonForm(value: Value, key = ''): Json {
+function jsonForm(value: Value, key = ''): Json {
   if (typeof value === 'bigint') return value.toString()
   if (typeof value === 'number') {
     const isId = key === 'id' || key.endsWith('_id')
