@@ -7,6 +7,7 @@ import { Envelope, NameTable, scanEnvelope } from '../etf/index.ts'
 import type { AckMarks } from './ack-marks.ts'
 import type { Clock } from '../base/index.ts'
 import type { Dispatch, DispatchSink, GuildClass } from './ports.ts'
+import { isPlausibleTerm } from './term-head.ts'
 
 /** Guild classes from durable membership; by shape, see guild-lifecycle.ts. */
 export interface Lifecycle {
@@ -60,11 +61,13 @@ export class Dispatcher {
   /**
    * Fills `envelope` from one whole payload.
    *
-   * @returns false when the payload does not end where its bytes do.
+   * @returns false when the payload does not end where its bytes do, or `d` cannot be a term.
    * @throws EtfError for what is no ETF.
    */
   scan(bytes: Uint8Array, start: number, end: number): boolean {
-    return scanEnvelope(bytes, start, end, this.envelope) === end
+    const { envelope } = this
+    if (scanEnvelope(bytes, start, end, envelope) !== end) return false
+    return envelope.dStart === -1 || isPlausibleTerm(bytes, envelope.dStart, envelope.dEnd)
   }
 
   /** `t` of the scanned envelope, interned; '' without one. */

@@ -200,7 +200,7 @@ export class Shard implements ConnectionCallbacks {
     const { dispatcher, clock } = this.#deps
     try {
       if (!dispatcher.scan(bytes, start, end)) {
-        this.onBadFrame('malformed', 'the payload does not end where its bytes do')
+        this.onBadFrame('malformed', 'the payload is no whole term')
         return
       }
     } catch (error) {

@@ -167,9 +167,9 @@ export class World {
       readonly log?: Log
       readonly timeouts?: ShardManagerOptions['timeouts']
       readonly frameBytesMax?: number
+      readonly ca?: string
       readonly token?: string
       readonly marks?: AckMarks
-      readonly confirm?: () => Promise<boolean>
     } = {},
   ): ShardManager {
     const { shardCount } = this
@@ -201,6 +201,7 @@ export class World {
       userAgent: 'DiscordBot (https://example.org, 1.0)',
       onFatal: (error) => this.fatal.push(error),
       timeouts: { backoffBaseMs: 20, backoffMaxMs: 100, ...options.timeouts },
+      ...(options.ca === undefined ? {} : { ca: options.ca }),
       ...(options.frameBytesMax === undefined ? {} : { frameBytesMax: options.frameBytesMax }),
     })
     this.managers.push(manager)
