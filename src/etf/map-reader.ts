@@ -15,7 +15,9 @@ const MAP_EXT = 116
 export class MapReader {
   /** Where the key's term begins, its tag first. */
   keyTermStart = 0
-  /** Text of the key; equal to `keyEnd` where the key is neither binary nor atom. */
+  /** Whether the key is a binary or an atom. */
+  isTextKey = false
+  /** Text of the key; equal to `keyEnd` where it is none, or ''. */
   keyStart = 0
   keyEnd = 0
   valueStart = 0
@@ -62,6 +64,7 @@ export class MapReader {
     const tag = bytes[keyTerm]!
     const header = tag === BINARY_EXT ? 5 : atomHeader(tag)
     this.keyTermStart = keyTerm
+    this.isTextKey = header !== 0
     this.keyStart = header === 0 ? keyEnd : keyTerm + header
     this.keyEnd = keyEnd
     this.valueStart = keyEnd

@@ -25,20 +25,3 @@ export function isText(bytes: Uint8Array, start: number, end: number, text: stri
   }
   return true
 }
-
-/** Whether two ranges hold the same bytes. */
-export function sameBytes(
-  a: Uint8Array,
-  aStart: number,
-  aEnd: number,
-  b: Uint8Array,
-  bStart: number,
-  bEnd: number,
-): boolean {
-  const length = aEnd - aStart
-  if (length !== bEnd - bStart) return false
-  for (let i = 0; i < length; i++) {
-    if (a[aStart + i] !== b[bStart + i]) return false
-  }
-  return true
-}
