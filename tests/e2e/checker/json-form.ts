@@ -1,6 +1,6 @@
 /**
  * What Discord's JSON would show of a term: an integer above 2^53 - 1, and one of 2^32 and more under the key
- * `id` or `*_id`, as a string; other numbers as numbers.
+ * `id` or `*_id`, as a string; other numbers as numbers. NUL is left out of texts, as Postgres' jsonb has none.
  */
 import type { Value } from './etf-term.ts'
 
@@ -12,6 +12,7 @@ export interface JsonMap {
 
 function jsonForm(value: Value, key = ''): Json {
   if (typeof value === 'bigint') return value.toString()
+  if (typeof value === 'string') return value.replaceAll('\0', '')
   if (typeof value === 'number') {
     const isId = key === 'id' || key.endsWith('_id')
     return isId && Number.isInteger(value) && value >= 2 ** 32 ? String(value) : value
@@ -23,7 +24,7 @@ function jsonForm(value: Value, key = ''): Json {
       Object.entries(map).map(([name, entry]) => [name, jsonForm(entry, name)]),
     )
   }
-  return value as null | boolean | string
+  return value as null | boolean
 }
 
 export function jsonMap(value: Value): JsonMap {

@@ -37,9 +37,15 @@ export class RecordedRun {
     readonly membersMax?: number
     readonly intents?: number
     readonly largeThreshold?: number
+    readonly nastyText?: boolean
   }) {
-    const { seed, guilds, membersMax } = options
-    this.world = new World({ seed, guilds, membersMax: membersMax ?? 120 })
+    const { seed, guilds, membersMax, nastyText } = options
+    this.world = new World({
+      seed,
+      guilds,
+      membersMax: membersMax ?? 120,
+      nastyText: nastyText ?? false,
+    })
     this.shardCount = options.shardCount ?? 1
     this.view = {
       intents: options.intents ?? ALL_INTENTS,
