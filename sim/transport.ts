@@ -4,7 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../src/base/index.ts'
-import { cut, fragmentsOf, frameOf } from './wire/frame.ts'
+import { cut, cutStream, fragmentsOf, frameOf } from './wire/frame.ts'
 
 /** How the next messages are cut. `fragments` are websocket's, `segments` TCP's, written `gapMs` apart. */
 export interface Split {
@@ -106,7 +106,7 @@ export class Transport {
     let pieces: Uint8Array[]
     if (split.by === 'fragments') pieces = fragmentsOf(opcode, payload, split.pieces)
     else if (split.by === 'segments') pieces = cut(frameOf(opcode, payload), split.pieces)
-    else pieces = cut(payload, split.pieces).map((piece) => frameOf(opcode, piece))
+    else pieces = cutStream(payload, split.pieces).map((piece) => frameOf(opcode, piece))
     this.#later ??= []
     const isIdle = this.#later.length === 0
     pieces.forEach((piece, index) => {

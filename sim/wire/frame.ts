@@ -4,6 +4,7 @@
  *   FIN·RSV·opcode | 0·len7 | [len16 | len64] | payload          RFC 6455 §5.2, never masked by a server
  */
 const CONTINUATION = 0
+const FLUSH_BYTES = 4
 export const TEXT = 1
 export const BINARY = 2
 
@@ -26,6 +27,13 @@ export function cut(bytes: Uint8Array, count: number): Uint8Array[] {
   const pieces: Uint8Array[] = []
   for (let pos = 0; pos < bytes.length; pos += size) pieces.push(bytes.subarray(pos, pos + size))
   return pieces.length === 0 ? [bytes] : pieces
+}
+
+/** The same, with the flush's 00 00 ff ff whole in the last piece: readers look for it there. */
+export function cutStream(bytes: Uint8Array, count: number): Uint8Array[] {
+  const pieces = cut(bytes.subarray(0, Math.max(0, bytes.length - FLUSH_BYTES)), count)
+  const lastStart = bytes.length - FLUSH_BYTES - (pieces.at(-1)?.length ?? 0)
+  return [...pieces.slice(0, -1), bytes.subarray(Math.max(0, lastStart))]
 }
 
 function frame(first: number, payload: Uint8Array): Buffer {
