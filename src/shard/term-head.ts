@@ -27,6 +27,8 @@ export function isPlausibleTerm(bytes: Uint8Array, start: number, end: number): 
       return rest >= 2 && rest === 2 + bytes[start + 1]! * 256 + bytes[start + 2]!
     case 110: // SMALL_BIG_EXT: length, sign, digits
       return rest >= 2 && rest === 2 + bytes[start + 1]!
+    case 111: // LARGE_BIG_EXT
+      return rest >= 5 && rest === 5 + uint32(bytes, start + 1)
     case 109: // BINARY_EXT
       return rest >= 4 && rest === 4 + uint32(bytes, start + 1)
     case 116: // MAP_EXT: a pair has at least two bytes
