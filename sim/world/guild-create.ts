@@ -20,7 +20,7 @@ export function guildCreateFor(
   view: ClientView,
   largeGuildMembers: number,
 ): JsonObject {
-  if (guild.isUnavailable) return { unavailable: true, id: guild.id }
+  if (universe.outages.has(guild.id)) return { unavailable: true, id: guild.id }
   const seesVoice = (view.intents & INTENTS.GUILD_VOICE_STATES) !== 0
   const seesPresences = (view.intents & INTENTS.GUILD_PRESENCES) !== 0
   const seesScheduled = (view.intents & INTENTS.GUILD_SCHEDULED_EVENTS) !== 0

@@ -17,7 +17,6 @@ export function makeGuild(universe: Universe, memberCount?: number): Guild {
     id,
     base: {},
     joinedAtMs,
-    isUnavailable: false,
     channels: new Pool(),
     hiddenChannels: new Set(),
     threads: new Pool(),

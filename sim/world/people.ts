@@ -4,6 +4,9 @@ import type { Guild, MemberTruth, Universe } from './universe.ts'
 
 /** Presences of members who are not offline, as a share of all. */
 const ONLINE_SHARE = 0.3
+/** Beyond its first so many members a guild is a crowd that is mostly away, without role and nickname. */
+const CROWD_MEMBERS = 250
+const CROWD_ACTIVE_SHARE = 0.25
 /** A new member is this likely somebody who is known from another guild already. */
 const KNOWN_USER_CHANCE = 0.15
 
@@ -51,17 +54,18 @@ export function someUserFor(universe: Universe, guild: Guild): bigint {
     if (known !== undefined && !guild.members.has(known) && !guild.bans.has(known)) return known
   }
   const id = makeUser(universe)['id'] as bigint
-  if (dice.chance(ONLINE_SHARE)) universe.presences.set(id, makePresence(universe))
+  if (dice.chance(ONLINE_SHARE * activity(guild)))
+    universe.presences.set(id, makePresence(universe))
   return id
 }
 
 export function makeMember(universe: Universe, guild: Guild, joinedAtMs: number): MemberTruth {
   const { dice, prose, timeline } = universe
   return {
-    roles: someRoles(universe, guild),
+    roles: dice.chance(activity(guild)) ? someRoles(universe, guild) : [],
     premium_since: dice.chance(0.03) ? timeline.iso(timeline.past(joinedAtMs)) : null,
     pending: dice.chance(0.03),
-    nick: dice.chance(0.2) ? prose.name() : null,
+    nick: dice.chance(0.2 * activity(guild)) ? prose.name() : null,
     mute: dice.chance(0.01),
     joined_at: timeline.iso(joinedAtMs),
     flags: dice.chance(0.1) ? 1 << dice.int(0, 3) : 0,
@@ -98,6 +102,10 @@ export function makePresence(universe: Universe): JsonObject {
     client_status: { [dice.pick(['desktop', 'mobile', 'web'])]: status },
     activities,
   }
+}
+
+function activity(guild: Guild): number {
+  return guild.members.size < CROWD_MEMBERS ? 1 : CROWD_ACTIVE_SHARE
 }
 
 function clan(universe: Universe): JsonObject {

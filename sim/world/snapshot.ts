@@ -7,7 +7,7 @@ export function guildSnapshot(universe: Universe, guild: Guild): JsonObject {
   const members = [...guild.members.keys()]
   return {
     ...guild.base,
-    unavailable: guild.isUnavailable,
+    unavailable: universe.outages.has(guild.id),
     joined_at: universe.timeline.iso(guild.joinedAtMs),
     member_count: guild.members.size,
     channels: [...guild.channels.values()],

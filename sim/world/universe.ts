@@ -24,7 +24,6 @@ export interface Guild {
   /** The guild object without its children, counts and what depends on the reader. */
   base: JsonObject
   readonly joinedAtMs: number
-  isUnavailable: boolean
   /** Without guild_id, as in GUILD_CREATE. */
   readonly channels: Pool<JsonObject>
   /** Channels that the bot may not view: it learns nothing of their threads, messages and voice states. */
@@ -73,6 +72,8 @@ export class Universe {
   /** User id → guilds that it is a member of. */
   readonly guildsOfUser = new Map<bigint, Set<bigint>>()
   readonly guilds = new Pool<Guild>()
+  /** Guilds that have an outage, the longest first. */
+  readonly outages = new Set<bigint>()
   /** Guilds that the bot was removed from and may join again. */
   readonly leftGuilds = new Pool<Guild>()
   readonly applicationId: bigint

@@ -40,6 +40,7 @@ const DEFAULT_BOT_USER_ID = 1_100_000_000_000_000_001n
 const DEFAULT_START_MS = 1_793_491_200_000
 /** The first guild is this large: above every large_threshold, and more than one chunk of op 8. */
 const FIRST_GUILD_MEMBERS = 1200
+const MEMBERS_MAX = 1500
 const STEP_MS_MAX = 20
 const RECOVERY_CHANCE = 0.01
 const TRIES_MAX = 40
@@ -50,7 +51,7 @@ export class World {
   #steps = 0
 
   constructor(options: WorldOptions) {
-    const membersMax = options.membersMax ?? 2500
+    const membersMax = options.membersMax ?? MEMBERS_MAX
     this.#largeGuildMembers = options.largeGuildMembers ?? LARGE_GUILD_MEMBERS
     this.#universe = new Universe({
       seed: options.seed,
@@ -94,7 +95,7 @@ export class World {
   }
 
   isUnavailable(guildId: bigint): boolean {
-    return this.#guild(guildId).isUnavailable
+    return this.#universe.outages.has(guildId)
   }
 
   /** `{id, unavailable: true}` while the guild has an outage. */
@@ -107,7 +108,7 @@ export class World {
     const { dice, timeline } = this.#universe
     this.#steps++
     timeline.advance(dice.int(0, STEP_MS_MAX))
-    if (unavailableGuild(this.#universe) !== undefined && dice.chance(RECOVERY_CHANCE)) {
+    if (this.#universe.outages.size > 0 && dice.chance(RECOVERY_CHANCE)) {
       return this.#apply('GUILD_RECOVERY')
     }
     for (let tries = 0; tries < TRIES_MAX; tries++) {
@@ -139,7 +140,7 @@ export class World {
   /** Op 8. No chunk at all for a guild that the bot is not in or that has an outage. */
   requestMembers(request: MembersRequest, view: ClientView): { readonly chunks: JsonObject[] } {
     const guild = this.#universe.guilds.get(request.guildId)
-    if (guild === undefined || guild.isUnavailable) return { chunks: [] }
+    if (guild === undefined || this.#universe.outages.has(guild.id)) return { chunks: [] }
     return { chunks: memberChunks(this.#universe, guild, request, view) }
   }
 
@@ -151,7 +152,7 @@ export class World {
     readonly selfDeaf: boolean
   }): WorldEvent[] {
     const guild = this.#universe.guilds.get(request.guildId)
-    if (guild === undefined || guild.isUnavailable) return []
+    if (guild === undefined || this.#universe.outages.has(guild.id)) return []
     const bot = this.#universe.options.botUserId
     if (request.channelId === null) return leaveVoice(this.#universe, guild, bot)
     if (!guild.channels.has(request.channelId)) return []
@@ -231,7 +232,7 @@ export class World {
     let best: Guild | undefined
     for (let i = 0; i < 4; i++) {
       const guild = guilds.pick(dice)
-      if (guild === undefined || guild.isUnavailable) continue
+      if (guild === undefined || this.#universe.outages.has(guild.id)) continue
       if (best === undefined || guild.members.size > best.members.size) best = guild
       if (i > 0) break
     }

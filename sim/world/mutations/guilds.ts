@@ -14,7 +14,6 @@ export const GUILD_MUTATIONS = {
     const guild = known === undefined ? makeGuild(universe) : { ...known }
     if (known !== undefined) {
       universe.leftGuilds.delete(guild.id)
-      guild.isUnavailable = false
       const role = [...guild.roles.keys()].find((id) => id !== guild.id) ?? guild.id
       universe.addMember(guild, options.botUserId, makeBotMember(universe, timeline.nowMs, role))
     }
@@ -43,18 +42,19 @@ export const GUILD_MUTATIONS = {
     universe.leftGuilds.set(guild.id, guild)
     return [event('GUILD_DELETE', guild.id, { id: guild.id })]
   },
-  GUILD_OUTAGE(_universe, guild) {
-    guild.isUnavailable = true
+  GUILD_OUTAGE(universe, guild) {
+    universe.outages.add(guild.id)
     return [event('GUILD_DELETE', guild.id, { unavailable: true, id: guild.id })]
   },
   /** An outage ends; what happened meanwhile was told to nobody. */
   GUILD_RECOVERY(universe, someGuild) {
     const guild = unavailableGuild(universe) ?? someGuild
     const events: WorldEvent[] = []
-    if (!guild.isUnavailable) events.push(...GUILD_MUTATIONS.GUILD_OUTAGE(universe, guild))
+    if (!universe.outages.has(guild.id))
+      events.push(...GUILD_MUTATIONS.GUILD_OUTAGE(universe, guild))
     for (let i = universe.dice.int(0, 3); i > 0; i--) leaveMember(universe, guild)
     for (let i = universe.dice.int(0, 3); i > 0; i--) joinMember(universe, guild)
-    guild.isUnavailable = false
+    universe.outages.delete(guild.id)
     events.push(event('GUILD_CREATE', guild.id, { id: guild.id }))
     return events
   },
@@ -72,6 +72,6 @@ function guildUpdate(guild: Guild): WorldEvent {
 
 /** The guild whose outage began first of those that last. */
 export function unavailableGuild(universe: Universe): Guild | undefined {
-  for (const guild of universe.guilds.values()) if (guild.isUnavailable) return guild
-  return undefined
+  const [id] = universe.outages
+  return id === undefined ? undefined : universe.guilds.get(id)
 }

@@ -119,7 +119,7 @@ export function eachGuildOf(
   const events: WorldEvent[] = []
   for (const guildId of universe.guildsOfUser.get(userId) ?? []) {
     const guild = universe.guilds.get(guildId)
-    if (guild !== undefined && !guild.isUnavailable) events.push(make(guild))
+    if (guild !== undefined && !universe.outages.has(guildId)) events.push(make(guild))
   }
   return events
 }
