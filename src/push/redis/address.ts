@@ -12,6 +12,8 @@ export interface RedisAddress {
 }
 
 const DEFAULT_PORT = 6379
+/** A name, an IPv4 address, or an IPv6 address in brackets. */
+const HOST_PATTERN = /^([\w.-]+|\[[0-9a-f:.]+\])$/i
 
 /**
  * Reads `host:port`, `host`, `redis://user:password@host:port/db` or `rediss://…` (TLS).
@@ -21,7 +23,7 @@ const DEFAULT_PORT = 6379
 export function parseRedisAddress(text: string): RedisAddress {
   const hasScheme = text.includes('://')
   const url = parseUrl(hasScheme ? text : `redis://${text}`)
-  if (url === null || url.hostname === '') throw badAddress('it has no host')
+  if (url === null || !HOST_PATTERN.test(url.hostname)) throw badAddress('it has no host')
   if (url.protocol !== 'redis:' && url.protocol !== 'rediss:') {
     throw badAddress(`${url.protocol}// is neither redis:// nor rediss://`)
   }

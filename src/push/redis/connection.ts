@@ -175,7 +175,7 @@ export class RedisConnection {
     const cause = this.#lastError === undefined ? 'no answer' : causeOf(this.#lastError)
     return new PushError(
       'PUSH_UNREACHABLE',
-      `Redis at ${this.shown} did not answer within ${Math.round(waitedMs / 1000)} s (${this.#attempts + 1} attempts, last: ${cause}). Check -redis, that the server runs, and that this host may connect; -redis none starts without it.`,
+      `Redis at ${this.shown} did not answer within ${Math.ceil(waitedMs / 1000)} s (${this.#attempts + 1} attempts, last: ${cause}). Check -redis, that the server runs, and that this host may connect; -redis none starts without it.`,
       { address: this.shown, attempts: this.#attempts + 1 },
       { cause: this.#lastError, retryable: true },
     )
