@@ -10,7 +10,7 @@
  * which they parse, each key once, exactly to the end. Nothing that a user wrote stands behind `d`, so
  * that nothing can be mistaken for them. Since OTP 26 a map's keys come in any order, but a node keeps
  * to one: the length of the tail without the name is tried first as it was in the last payload.
- * Whatever does not fit (five pairs or more behind d, repeated keys, unknown keys behind d) is walked.
+ * Whatever has not these four keys, each once, is walked.
  * @see Discord Docs/Gateway Events#payload-structure
  */
 import { badVersion, beyondLimit, EtfError } from './errors.ts'
@@ -40,6 +40,8 @@ const KEY_D = 1
 const KEY_OP = 2
 const KEY_S = 4
 const KEY_T = 8
+/** Only a payload of exactly these four is scanned from its end: none of them can hide behind another key. */
+const KEYS = 4
 
 /** Bytes from the first of `op`, `s`, `t` to the end: three pairs with binary keys, and the longest name. */
 const TAIL_BYTES_MAX = 64 + EVENT_NAME_BYTES_MAX
@@ -104,7 +106,14 @@ export function scanEnvelope(bytes: Uint8Array, start: number, end: number, out:
     pos += keyBytes(bytes[pos]!, key)
     if (key === KEY_D) {
       out.dStart = pos
-      if (scanTail(bytes, pos, end, arity - index - 1, seen, out)) return end
+      const pairs = arity - index - 1
+      if (
+        pairs === 0
+          ? takeLast(bytes, end, out)
+          : arity === KEYS && scanTail(bytes, end, pairs, seen, out)
+      ) {
+        return end
+      }
       return walk(bytes, start, end, out)
     }
     seen |= key
@@ -115,23 +124,23 @@ export function scanEnvelope(bytes: Uint8Array, start: number, end: number, out:
   return pos
 }
 
-/** The pairs behind `d`, which starts at dStart. False when they are not what is known. */
+/** `d` is last: a container is trusted to end where the payload does; a scalar is as quickly walked. */
+function takeLast(bytes: Uint8Array, end: number, out: Envelope): boolean {
+  if (out.op < 0 || out.dStart >= end || !isContainer(bytes[out.dStart]!)) return false
+  out.dEnd = end
+  return true
+}
+
+/** The pairs behind `d`, from the end. False when they are not the ones that are missing of the four. */
 function scanTail(
   bytes: Uint8Array,
-  dStart: number,
   end: number,
   pairs: number,
   seen: number,
   out: Envelope,
 ): boolean {
-  if (dStart >= end) return false
-  // A scalar is stepped over in no time: the walk is exact and just as quick.
-  if (!isContainer(bytes[dStart]!)) return false
-  if (pairs === 0) {
-    out.dEnd = end
-    return out.op >= 0
-  }
-  if (pairs > 3) return false
+  const dStart = out.dStart
+  if (dStart >= end || !isContainer(bytes[dStart]!)) return false
   const first = Math.max(dStart + 1, end - TAIL_BYTES_MAX)
   const op = out.op
   const sequence = out.sequence

@@ -1,6 +1,7 @@
 import { deepStrictEqual } from 'node:assert'
 import { describe, expect, test } from 'vitest'
 import { ByteBuffer, decodeTerm, EtfError, skipTerm, termToJson } from '../../src/etf/index.ts'
+import { discordJson } from './support/discord-json.ts'
 import { accepted, promised, refused, repeatedKeys, vectors } from './support/vectors.ts'
 import type { Vector } from './support/vectors.ts'
 
@@ -59,16 +60,6 @@ describe("a real Erlang's terms", () => {
     }
   })
 })
-
-/** JSON.stringify with Discord's rule for integers. */
-function discordJson(value: unknown): string {
-  return JSON.stringify(value, function (this: unknown, key, inner: unknown) {
-    if (typeof inner === 'bigint') return String(inner)
-    const isId = /^(?:|.*_)id$/.test(key) && !Array.isArray(this)
-    const isLarge = Number.isInteger(inner) && Math.abs(inner as number) >= 2 ** 32
-    return isId && isLarge ? String(inner) : inner
-  })
-}
 
 function categories(rows: readonly Vector[]): [string, Vector[]][] {
   return Object.entries(Object.groupBy(rows, (vector) => vector.category)) as [string, Vector[]][]

@@ -1,0 +1,137 @@
+import { deepStrictEqual } from 'node:assert'
+import { describe, expect, test } from 'vitest'
+import { seededRandom } from '../../src/base/index.ts'
+import {
+  Atom,
+  ByteBuffer,
+  decodeTerm,
+  encodeTerm,
+  Envelope,
+  EtfError,
+  FieldReader,
+  ListReader,
+  MapReader,
+  NEED_MORE,
+  scanEnvelope,
+  skipTerm,
+  termToJson,
+} from '../../src/etf/index.ts'
+import { discordJson } from './support/discord-json.ts'
+import { accepted } from './support/vectors.ts'
+
+const SEED = 20261120
+const MUTATIONS = 30_000
+const FIXTURE_BYTES_MAX = 1500
+
+const fixtures = accepted
+  .map(({ bytes }) => bytes)
+  .filter((bytes) => bytes.length <= FIXTURE_BYTES_MAX)
+const message = encodeTerm(
+  {
+    d: {
+      id: 175928847299117063n,
+      author: { id: 80351110224678912n, username: 'é', bot: false, avatar: null },
+      mentions: [{ id: 1n << 62n, member: { roles: [1n << 60n], nick: null } }],
+      shard: [0, 16],
+      content: 'x'.repeat(40),
+      ratio: 0.5,
+    },
+    op: 0,
+    s: 70_000,
+    t: new Atom('MESSAGE_CREATE'),
+  },
+  { keys: 'atom', strings: true },
+)
+
+describe(`mutated terms (seed ${SEED})`, () => {
+  test('each byte of a dispatch with 8 other values is read, or refused with an EtfError', () => {
+    const bytes = Buffer.from(message)
+    for (let at = 0; at < bytes.length; at++) {
+      const original = bytes[at]!
+      for (const value of [0, 1, 104, 108, 116, 255, original ^ 1, original ^ 0x80]) {
+        bytes[at] = value
+        check(bytes, `byte ${at} = ${value}`)
+      }
+      bytes[at] = original
+    }
+  })
+
+  test(`${MUTATIONS} mutations are read, or refused with an EtfError`, () => {
+    const random = seededRandom(SEED)
+    const below = (limit: number): number => Math.floor(random() * limit)
+    for (let round = 0; round < MUTATIONS; round++) {
+      const source = round % 3 === 0 ? message : fixtures[below(fixtures.length)]!
+      let bytes = Buffer.from(source)
+      for (let changes = 1 + below(4); changes > 0; changes--) {
+        const at = 1 + below(bytes.length - 1)
+        const kind = below(5)
+        if (kind === 0) bytes[at] = below(256)
+        else if (kind === 1) bytes[at] = 97 + below(24)
+        else if (kind === 2) bytes[at] = bytes[at]! ^ (1 << below(8))
+        else if (kind === 3) {
+          bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1 + below(8))])
+        } else {
+          const from = below(source.length)
+          bytes = Buffer.concat([
+            bytes.subarray(0, at),
+            source.subarray(from, from + below(20)),
+            bytes.subarray(at),
+          ])
+        }
+      }
+      if (bytes.length > 1) check(bytes, `round ${round}`)
+    }
+  })
+})
+
+const out = new ByteBuffer()
+const envelope = new Envelope()
+const fields = new FieldReader(['id', 'd.id', 'd.author.id', 'd.mentions'])
+const list = new ListReader()
+const map = new MapReader()
+
+/** Every reader reads or throws an EtfError, and those that succeed agree. */
+function check(bytes: Buffer, where: string): void {
+  try {
+    const end = attempt(() => skipTerm(bytes, 1, bytes.length))
+    const decoded = bytes[0] === 131 ? attempt(() => ({ value: decodeTerm(bytes) })) : null
+    const isJson = attempt(() => {
+      out.clear()
+      termToJson(bytes, 1, bytes.length, out)
+      return true
+    })
+    const fieldsEnd = attempt(() => fields.read(bytes, 1, bytes.length))
+    const scanned = attempt(() => scanEnvelope(bytes, 0, bytes.length, envelope))
+    attempt(() => {
+      if (map.open(bytes, 1, bytes.length)) while (map.next());
+      if (list.open(bytes, 1, bytes.length)) while (list.next());
+    })
+    if (decoded === null) {
+      if (bytes[0] === 131) expect(isJson).toBeNull()
+      return
+    }
+    expect(end).toBe(bytes.length)
+    expect(fieldsEnd).toBe(bytes.length)
+    expect(isJson).toBe(true)
+    deepStrictEqual(JSON.parse(out.toString()), JSON.parse(discordJson(decoded.value)))
+    if (scanned === null || scanned === NEED_MORE) return
+    const payload = decoded.value as Record<string, unknown>
+    expect(envelope.op).toBe(payload.op)
+    expect(envelope.sequence).toBe(payload.s ?? -1)
+    if (envelope.dStart !== -1) {
+      expect(skipTerm(bytes, envelope.dStart, bytes.length)).toBe(envelope.dEnd)
+    }
+  } catch (error) {
+    throw new Error(`${where}: ${bytes.toString('hex')}`, { cause: error })
+  }
+}
+
+/** Null where the bytes were refused as they may be. */
+function attempt<T>(read: () => T): T | null {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof EtfError) return null
+    throw error
+  }
+}
