@@ -6,10 +6,9 @@
  *   up to OTP 25 keys are sorted:  d {…… up to megabytes ……}  op 0  s 7213  t MESSAGE_CREATE |
  *                                  ^ forward: exact            ^ from the end backwards      end
  *
- * Pairs are read forwards until `d`. The pairs behind it are found from the end: the nearest place from
- * which they parse, each key once, exactly to the end. Nothing that a user wrote stands behind `d`, so
- * that nothing can be mistaken for them. Since OTP 26 a map's keys come in any order, but a node keeps
- * to one: the length of the tail without the name is tried first as it was in the last payload.
+ * Pairs are read forwards until `d`. Those behind it are found from the end backwards, one by one, each
+ * reaching exactly to where the one behind it starts. Nothing that a user wrote stands behind `d`, so that
+ * nothing can be mistaken for them. Since OTP 26 a map's keys come in any order; this finds them in each.
  * Whatever has not these four keys, each once, is walked.
  * @see Discord Docs/Gateway Events#payload-structure
  */
@@ -59,8 +58,6 @@ export class Envelope {
   /** The term `d`, its tag first; -1 when absent. */
   dStart = -1
   dEnd = -1
-  /** Bytes behind `d` but for the name's, as they were last: where the scanner looks first. */
-  tailBytes = 0
 
   reset(): void {
     this.op = -1
@@ -131,65 +128,41 @@ function takeLast(bytes: Uint8Array, end: number, out: Envelope): boolean {
   return true
 }
 
-/** The pairs behind `d`, from the end. False when they are not the ones that are missing of the four. */
+/**
+ * The pairs behind `d`, from the end: the nearest place where a wanted pair ends at the end, then the
+ * nearest where one ends at the start of that, until none is missing. False when some cannot be found.
+ */
 function scanTail(
   bytes: Uint8Array,
-  end: number,
-  pairs: number,
-  seen: number,
-  out: Envelope,
-): boolean {
-  const dStart = out.dStart
-  if (dStart >= end || !isContainer(bytes[dStart]!)) return false
-  const first = Math.max(dStart + 1, end - TAIL_BYTES_MAX)
-  const op = out.op
-  const sequence = out.sequence
-  const nameStart = out.nameStart
-  const nameEnd = out.nameEnd
-  if (out.tailBytes > 0 && (seen & KEY_T) !== 0) {
-    const guess = end - out.tailBytes
-    if (guess >= first && tailParses(bytes, guess, end, pairs, seen, out)) {
-      out.dEnd = guess
-      return out.op >= 0
-    }
-  }
-  for (let pos = end - pairs * PAIR_BYTES_MIN; pos >= first; pos--) {
-    const byte = bytes[pos]!
-    if (byte < ATOM_EXT || keyAt(bytes, pos, end) === KEY_OTHER) continue
-    out.op = op
-    out.sequence = sequence
-    out.nameStart = nameStart
-    out.nameEnd = nameEnd
-    if (tailParses(bytes, pos, end, pairs, seen, out)) {
-      out.dEnd = pos
-      out.tailBytes = end - pos
-      return out.op >= 0
-    }
-  }
-  return false
-}
-
-/** Whether exactly `pairs` known pairs, none seen before, reach from `pos` to `end`. */
-function tailParses(
-  bytes: Uint8Array,
-  start: number,
   end: number,
   pairs: number,
   seenBefore: number,
   out: Envelope,
 ): boolean {
-  let pos = start
+  const dStart = out.dStart
+  if (dStart >= end || !isContainer(bytes[dStart]!)) return false
+  const first = Math.max(dStart + 1, end - TAIL_BYTES_MAX)
   let seen = seenBefore | KEY_D
-  for (let index = 0; index < pairs; index++) {
-    const key = keyAt(bytes, pos, end)
-    if (key === KEY_OTHER || (seen & key) !== 0) return false
+  let missing = pairs
+  let stop = end
+  for (let pos = end - PAIR_BYTES_MIN; pos >= first; pos--) {
+    const tag = bytes[pos]!
+    // Capitals, digits and the underscore of names are below every tag of a key.
+    if (tag < ATOM_EXT) continue
+    const key = keyAt(bytes, pos, stop)
+    if (key === KEY_OTHER || (seen & key) !== 0) continue
+    const value = pos + keyBytes(tag, key)
+    if (scalarEnd(bytes, value, stop) !== stop || !fits(bytes, value, stop, key)) continue
+    take(bytes, value, stop, key, out)
     seen |= key
-    pos += keyBytes(bytes[pos]!, key)
-    const behind = scalarEnd(bytes, pos, end)
-    if (behind === NEED_MORE || !fits(bytes, pos, behind, key)) return false
-    pos = takeValue(bytes, pos, end, key, out)
+    stop = pos
+    if (--missing === 0) {
+      out.dEnd = pos
+      return out.op >= 0
+    }
+    pos -= PAIR_BYTES_MIN - 1
   }
-  return pos === end
+  return false
 }
 
 /** The slow way, for every order and any other key: each term is stepped over. A repeated key's last value counts. */
@@ -218,7 +191,7 @@ function walk(bytes: Uint8Array, start: number, end: number, out: Envelope): num
   return pos
 }
 
-/** Stores the value of op, s or t. @returns the offset behind it or NEED_MORE */
+/** Checks and stores the value of op, s or t. @returns the offset behind it or NEED_MORE */
 function takeValue(
   bytes: Uint8Array,
   pos: number,
@@ -226,38 +199,15 @@ function takeValue(
   key: number,
   out: Envelope,
 ): number {
-  const behind = skipNested(bytes, pos, end, 1)
+  let behind = scalarEnd(bytes, pos, end)
+  if (behind === NEED_MORE) behind = skipNested(bytes, pos, end, 1)
   if (behind === NEED_MORE) return NEED_MORE
-  if (key === KEY_T) {
-    if (isNil(bytes, pos, behind)) {
-      out.nameStart = out.nameEnd = 0
-      return behind
-    }
-    const header = textHeader(bytes[pos]!)
-    if (header === 0) throw badEnvelope(pos, '`t` is no text')
-    const length = behind - pos - header
-    if (length > EVENT_NAME_BYTES_MAX) {
-      throw beyondLimit(bytes[pos]!, pos, 'The event name', length, EVENT_NAME_BYTES_MAX)
-    }
-    out.nameStart = pos + header
-    out.nameEnd = behind
-    return behind
-  }
-  const value = integerAt(bytes, pos, behind)
-  if (key === KEY_OP) {
-    if (value === null || value < 0) throw badEnvelope(pos, '`op` is no integer')
-    out.op = value
-  } else if (value === null) {
-    if (!isNil(bytes, pos, behind)) throw badEnvelope(pos, '`s` is no integer')
-    out.sequence = -1
-  } else {
-    if (value < 0) throw badEnvelope(pos, '`s` is negative')
-    out.sequence = value
-  }
+  if (!fits(bytes, pos, behind, key)) throw misfit(bytes, pos, behind, key)
+  take(bytes, pos, behind, key, out)
   return behind
 }
 
-/** Whether takeValue would take this value without an error. */
+/** Whether a value is one that its key can have. */
 function fits(bytes: Uint8Array, pos: number, end: number, key: number): boolean {
   if (key === KEY_T) {
     const header = textHeader(bytes[pos]!)
@@ -265,6 +215,31 @@ function fits(bytes: Uint8Array, pos: number, end: number, key: number): boolean
   }
   const value = integerAt(bytes, pos, end)
   return value === null ? key === KEY_S && isNil(bytes, pos, end) : value >= 0
+}
+
+/** Stores a value that fits. */
+function take(bytes: Uint8Array, pos: number, end: number, key: number, out: Envelope): void {
+  if (key === KEY_T) {
+    const isName = !isNil(bytes, pos, end)
+    out.nameStart = isName ? pos + textHeader(bytes[pos]!) : 0
+    out.nameEnd = isName ? end : 0
+  } else if (key === KEY_OP) {
+    out.op = integerAt(bytes, pos, end) ?? -1
+  } else {
+    out.sequence = integerAt(bytes, pos, end) ?? -1
+  }
+}
+
+function misfit(bytes: Uint8Array, pos: number, end: number, key: number): EtfError {
+  const tag = bytes[pos]!
+  const header = textHeader(tag)
+  if (key === KEY_T && header !== 0) {
+    const length = end - pos - header
+    return beyondLimit(tag, pos, 'The event name', length, EVENT_NAME_BYTES_MAX)
+  }
+  const name = key === KEY_T ? 't' : key === KEY_OP ? 'op' : 's'
+  const wanted = key === KEY_T ? 'text' : 'an integer of 0 to 2^53 - 1'
+  return badEnvelope(pos, `\`${name}\` is not ${wanted}`)
 }
 
 /** Which of the four keys stands at `pos`, whole; KEY_OTHER for any other term. */
