@@ -146,6 +146,11 @@ export class ShardManager {
     this.#shards.get(shardId)?.lose()
   }
 
+  /** A store has seen a higher fence for the shard: closes and forgets it. Unknown shards are ignored. */
+  lose(shardId: number): void {
+    this.#shards.get(shardId)?.lose()
+  }
+
   /**
    * Sends one command (op 3, 4, 8, 31, 43) on the shard's connection, within Discord's limit.
    *
