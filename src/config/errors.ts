@@ -9,6 +9,8 @@ export const CONFIG_ERRORS = {
     'A flag that needs a value came without one. Write -flag value or -flag=value.',
   CONFIG_NO_TOKEN:
     "There is no bot token. Give it by -token-file, DISCORD_TOKEN or -token; it stands in Discord's Developer Portal under Bot.",
+  CONFIG_BAD_TOKEN:
+    "The token does not have the form of a bot's token: three parts with dots between, the first of them the bot's user id in base64. Copy it again from the Developer Portal.",
   CONFIG_TOKEN_FILE:
     'The file named by -token-file cannot be read. Check the path and its permissions.',
   CONFIG_NOT_YET:

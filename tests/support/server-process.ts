@@ -195,7 +195,7 @@ export async function runTied(
   if (code !== 0) throw new Error(`${command} ended with exit code ${code}:\n${printed}`)
 }
 
-interface TiedOptions {
+export interface TiedOptions {
   readonly account?: Account | undefined
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
@@ -203,7 +203,11 @@ interface TiedOptions {
 }
 
 /** Starts a program that the kernel ends when this process ends. */
-function spawnTied(command: string, args: readonly string[], options: TiedOptions): ChildProcess {
+export function spawnTied(
+  command: string,
+  args: readonly string[],
+  options: TiedOptions,
+): ChildProcess {
   const setpriv = findOnPath('setpriv')
   const isTied = setpriv !== null && process.platform === 'linux'
   const signal = options.deathSignal.replace('SIG', '')

@@ -1,0 +1,65 @@
+/** What `-once` checks: State says what the simulator's world is, as far as the intents show it. */
+import { isDeepStrictEqual } from 'node:util'
+
+interface WorldMember {
+  readonly user: { readonly id: string }
+}
+export interface WorldGuild {
+  readonly id: string
+  readonly unavailable: boolean
+  readonly members: readonly WorldMember[]
+  readonly [key: string]: unknown
+}
+
+/** Lists of the world's guild that State keeps as rows of their own or that the intents hide. */
+const LISTS = new Set([
+  'channels',
+  'hidden_channel_ids',
+  'threads',
+  'archived_threads',
+  'roles',
+  'emojis',
+  'stickers',
+  'soundboard_sounds',
+  'stage_instances',
+  'guild_scheduled_events',
+  'members',
+  'presences',
+  'voice_states',
+  'bans',
+  'unavailable',
+])
+
+/**
+ * Compares one guild and one of its members with State.
+ *
+ * @returns the differences; empty when all is equal.
+ */
+export async function compareGuild(stateUrl: string, guild: WorldGuild): Promise<string[]> {
+  const stored = await get(`${stateUrl}/guilds/${guild.id}`)
+  const truth = Object.fromEntries(Object.entries(guild).filter(([key]) => !LISTS.has(key)))
+  const problems = differences(`guild ${guild.id}`, truth, stored)
+  const members = (await get(`${stateUrl}/guilds/${guild.id}/members`)) as WorldMember[]
+  const first = members[0]
+  if (first === undefined) return [...problems, `guild ${guild.id} has no member`]
+  const one = await get(`${stateUrl}/guilds/${guild.id}/members/${first.user.id}`)
+  const known = guild.members.find((member) => member.user.id === first.user.id)
+  if (known === undefined) return [...problems, `member ${first.user.id} is not in the world`]
+  return [...problems, ...differences(`member ${first.user.id}`, known as object, one)]
+}
+
+async function get(url: string): Promise<unknown> {
+  const response = await fetch(url)
+  if (!response.ok) throw new Error(`${url}: ${response.status} ${await response.text()}`)
+  return response.json()
+}
+
+function differences(what: string, truth: object, stored: unknown): string[] {
+  const row = (stored ?? {}) as Record<string, unknown>
+  return Object.entries(truth)
+    .filter(([key, value]) => !isDeepStrictEqual(value, row[key]))
+    .map(
+      ([key, value]) =>
+        `${what}: ${key} is ${JSON.stringify(row[key])} in State, ${JSON.stringify(value)} in the world`,
+    )
+}

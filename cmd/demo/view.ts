@@ -1,0 +1,40 @@
+/** The live view: one screen of text from numbers. */
+export interface DemoNumbers {
+  readonly seconds: number
+  /** State of each shard, as the management service names it. */
+  readonly shards: readonly string[]
+  /** Events that the consumer has received, by name, since the last view. */
+  readonly rates: ReadonlyMap<string, number>
+  readonly received: number
+  readonly queued: number
+  readonly gaps: number
+  readonly rows: ReadonlyMap<string, number>
+  readonly urls: readonly string[]
+}
+
+const TYPES_SHOWN = 8
+
+export function renderView(numbers: DemoNumbers): string {
+  const { shards, rates, rows } = numbers
+  const perSecond = [...rates.values()].reduce((sum, rate) => sum + rate, 0)
+  const ready = shards.filter((state) => state === 'CONNECTED').length
+  const top = [...rates].sort(([, a], [, b]) => b - a).slice(0, TYPES_SHOWN)
+  return [
+    `gateway demo · ${Math.round(numbers.seconds)} s · Ctrl-C stops`,
+    '',
+    `shards    ${ready} of ${shards.length} ready   ${shards.map((state) => MARKS[state] ?? '?').join('')}`,
+    `events    ${Math.round(perSecond)}/s to the consumer, ${numbers.received} in all`,
+    ...top.map(([name, rate]) => `          ${rate.toFixed(0).padStart(5)}/s  ${name}`),
+    `queue     ${numbers.queued} waiting, ${numbers.gaps} gaps`,
+    `cache     ${[...rows].map(([table, count]) => `${count} ${table}`).join(', ')}`,
+    '',
+    ...numbers.urls.map((url, index) => `${index === 0 ? 'try       ' : '          '}${url}`),
+  ].join('\n')
+}
+
+const MARKS: Readonly<Record<string, string>> = {
+  CONNECTED: '●',
+  GUILD_STREAM: '◐',
+  CONNECTING: '○',
+  DISCONNECTED: '·',
+}

@@ -1,0 +1,105 @@
+import { BaseError, type Clock, type Timer } from '../../src/base/index.ts'
+import { Opcode } from '../../src/discord/index.ts'
+import { type GatewayControl, ServerError, type ShardStat } from '../../src/server/index.ts'
+import type { ShardManager, ShardStatus } from '../../src/shard/index.ts'
+
+const SAMPLE_INTERVAL_MS = 1000
+/** The event rate is the mean over this many samples. */
+const SAMPLES = 5
+
+/** The management service's view of the shard manager; samples event rates while it runs. */
+export class ManagerControl implements GatewayControl {
+  readonly version: string
+  readonly #manager: ShardManager
+  readonly #clock: Clock
+  readonly #samples: Map<number, number>[] = []
+  #timer: Timer | undefined
+
+  constructor(deps: {
+    readonly version: string
+    readonly manager: ShardManager
+    readonly clock: Clock
+  }) {
+    this.version = deps.version
+    this.#manager = deps.manager
+    this.#clock = deps.clock
+    this.#sample()
+  }
+
+  stop(): void {
+    this.#clock.clearTimeout(this.#timer)
+  }
+
+  stats(): readonly ShardStat[] {
+    const oldest = this.#samples[0]
+    const seconds = (this.#samples.length * SAMPLE_INTERVAL_MS) / 1000
+    return this.#manager.status().map((status) => ({
+      shard: status.shardId,
+      status: statusOf(status),
+      eventRate: Math.round(
+        Math.max(0, status.events - (oldest?.get(status.shardId) ?? 0)) / Math.max(1, seconds),
+      ),
+    }))
+  }
+
+  restartShard(shardId: number): Promise<void> {
+    return this.#call(shardId, () => this.#manager.restart(shardId))
+  }
+
+  /** All members: an empty query without limit. See [Discord Docs/Gateway Events#request-guild-members]. */
+  requestGuildMembers(guildId: bigint, shardId: number): Promise<void> {
+    return this.#call(shardId, () =>
+      this.#manager.send(shardId, Opcode.RequestGuildMembers, {
+        guild_id: guildId,
+        query: '',
+        limit: 0,
+      }),
+    )
+  }
+
+  async #call(shardId: number, call: () => void | Promise<void>): Promise<void> {
+    try {
+      await call()
+    } catch (error) {
+      if (!(error instanceof BaseError)) throw error
+      if (error.code === 'SHARD_NOT_OWNED') {
+        throw new ServerError(
+          'SERVER_SHARD_NOT_FOUND',
+          error.message,
+          { shardId },
+          { cause: error },
+        )
+      }
+      if (error.code === 'SHARD_NOT_READY') {
+        throw new ServerError(
+          'SERVER_SHARD_NOT_READY',
+          error.message,
+          { shardId },
+          { cause: error },
+        )
+      }
+      throw error
+    }
+  }
+
+  #sample(): void {
+    const counts = new Map<number, number>()
+    for (const { shardId, events } of this.#manager.status()) counts.set(shardId, events)
+    this.#samples.push(counts)
+    if (this.#samples.length > SAMPLES) this.#samples.shift()
+    this.#timer = this.#clock.setTimeout(() => this.#sample(), SAMPLE_INTERVAL_MS)
+  }
+}
+
+function statusOf(status: ShardStatus): ShardStat['status'] {
+  switch (status.state) {
+    case 'ready':
+      return 'CONNECTED'
+    case 'connecting':
+    case 'resuming':
+    case 'identifying':
+      return 'CONNECTING'
+    default:
+      return 'DISCONNECTED'
+  }
+}

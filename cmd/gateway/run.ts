@@ -1,0 +1,57 @@
+import { BaseError, messageOf, systemClock, systemRandom } from '../../src/base/index.ts'
+import { GATEWAY_OPTIONS, readGatewayConfig, renderHelp } from '../../src/config/index.ts'
+import { createLog, createMetrics } from '../../src/telemetry/index.ts'
+import { failProgram, programVersion, stopOnSignal } from '../program.ts'
+import { startGateway } from './start.ts'
+
+const SUMMARY =
+  "holds a bot's Discord shards, caches guild state and pushes the events to its backends"
+
+/** Parses, wires, runs until a signal or a fatal error, drains; sets the exit code. */
+export async function main(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<void> {
+  const version = programVersion()
+  const stopping = new AbortController()
+  try {
+    const command = readGatewayConfig(argv, env)
+    if (command.kind === 'help') {
+      process.stdout.write(renderHelp('gateway', SUMMARY, GATEWAY_OPTIONS))
+      return
+    }
+    if (command.kind === 'version') {
+      process.stdout.write(`gateway ${version}\n`)
+      return
+    }
+    const { config } = command
+    const log = createLog({ level: config.logLevel, isJson: config.isProd })
+    for (const warning of config.warnings) log.warn(warning)
+    let stop = (): Promise<void> => Promise.resolve()
+    stopOnSignal((signal) => {
+      log.info('stopping', { signal })
+      stopping.abort(new Error(`stopped by ${signal}`))
+      return stop()
+    })
+    const gateway = await startGateway(config, {
+      version,
+      clock: systemClock,
+      random: systemRandom,
+      log,
+      metrics: createMetrics(),
+      signal: stopping.signal,
+    })
+    stop = () => gateway.stop()
+    if (stopping.signal.aborted) return
+    const fatal = await gateway.fatal
+    await gateway.stop()
+    log.error('stopped', { code: fatal.code, error: fatal })
+    process.exit(1)
+  } catch (error) {
+    if (stopping.signal.aborted) return
+    if (!(error instanceof BaseError)) throw error
+    failProgram(`gateway: ${messageOf(error)}`)
+    // Connections of rooms that did start must not keep the process.
+    process.exit(1)
+  }
+}

@@ -1,0 +1,334 @@
+/** Joins the rooms: database → fleet → destinations → Discord → shards → listeners. */
+import { type Clock, type Log, type Random, sleep } from '../../src/base/index.ts'
+import {
+  createCacheWriter,
+  Fleet,
+  GuildMembership,
+  IdentifyLog,
+  migrate,
+  openDatabase,
+  SessionStore,
+  StateReader,
+} from '../../src/cache/index.ts'
+import { IdentifyBudget, MemoryClaims, MemoryIdentifyGate } from '../../src/cluster/index.ts'
+import { ConfigError, type GatewayConfig } from '../../src/config/index.ts'
+import { GATEWAY_VERSION, intentNames, userIdOfToken } from '../../src/discord/index.ts'
+import {
+  eventsService,
+  Push,
+  RedisListDestination,
+  type RedisListOptions,
+  SubscribeDestination,
+} from '../../src/push/index.ts'
+import { startGrpcServer, startHttpServer } from '../../src/server/index.ts'
+import {
+  AckMarks,
+  Delivery,
+  fetchGatewayBot,
+  Gaps,
+  type GatewayBot,
+  GuildLifecycle,
+  type SessionStore as ShardSessionStore,
+  type ShardError,
+  ShardManager,
+} from '../../src/shard/index.ts'
+import type { Metrics } from '../../src/telemetry/index.ts'
+import { ManagerControl } from './control.ts'
+
+export interface GatewayDeps {
+  readonly version: string
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly metrics: Metrics
+  /** Ends the start-up. */
+  readonly signal: AbortSignal
+}
+
+export interface RunningGateway {
+  /** Resolves when Discord closed a shard for good. */
+  readonly fatal: Promise<ShardError>
+  /** Stops reading, flushes, saves, closes resumably; at most STOP_MS_MAX. */
+  stop(): Promise<void>
+}
+
+/** Of the 10 s that a stop may take; what is left then is said and lies behind Discord's replay. */
+const CACHE_DRAIN_MS = 3000
+const PUSH_DRAIN_MS = 4000
+
+/** @throws BaseError of the room that could not start, with the cure in its message. */
+export async function startGateway(
+  config: GatewayConfig,
+  deps: GatewayDeps,
+): Promise<RunningGateway> {
+  const closers: (() => Promise<void>)[] = []
+  try {
+    return await start(config, deps, closers)
+  } catch (error) {
+    for (const close of closers.reverse()) await close().catch(() => undefined)
+    throw error
+  }
+}
+
+async function start(
+  config: GatewayConfig,
+  deps: GatewayDeps,
+  closers: (() => Promise<void>)[],
+): Promise<RunningGateway> {
+  const { clock, random, log, metrics, version } = deps
+  const common = { clock, random, log, counters: metrics }
+  const worker = `${config.name}${config.podId === '' ? '' : `-${config.podId}`}`
+  const userAgent = `DiscordBot (https://github.com/tatsuworks/gateway, ${version})`
+  const botUserId = userIdOfToken(config.token.reveal())
+  if (botUserId === null) {
+    throw new ConfigError(
+      'CONFIG_BAD_TOKEN',
+      "the token does not look like a bot's: its first part is not a user id. Copy it again from the Developer Portal (Bot > Reset Token).",
+    )
+  }
+
+  const database = await openDatabase(
+    config.psql === null ? { dataDir: config.dataDir } : { url: config.psql, name: config.name },
+    common,
+  )
+  closers.push(() => database.close())
+  if (config.psql === null) {
+    log.info('keeping state in the embedded store: it survives a crash, not a power cut', {
+      folder: database.address,
+    })
+  } else {
+    log.info('connected to Postgres', { address: database.address })
+  }
+  await migrate(database, { log })
+  const fleet = await Fleet.open(database, { name: config.name, botUserId: BigInt(botUserId) })
+
+  const bot = await fetchGatewayBot({
+    api: config.discordApi,
+    token: config.token,
+    userAgent,
+    clock,
+    random,
+    log,
+    signal: deps.signal,
+  })
+  log.info('reached Discord', {
+    api: config.discordApi,
+    url: bot.url,
+    shards: bot.shards,
+    identifiesLeft: bot.sessionStartLimit.remaining,
+    maxConcurrency: bot.sessionStartLimit.maxConcurrency,
+  })
+  const shardCount = await decideShape(config, fleet, bot, log)
+
+  const gaps = new Gaps({ clock, log, counters: metrics })
+  const marks = new AckMarks(shardCount)
+  const acks = { direct: marks.lane(), afterCache: marks.lane() }
+  const limits = { eventsMax: config.queueEventsMax, bytesMax: config.queueBytesMax }
+  const shared = {
+    ...common,
+    limits,
+    acks,
+    ...(config.whitelist === null ? {} : { events: [...config.whitelist] }),
+    onDrop: ((drop) => gaps.drop(drop)) satisfies RedisListOptions['onDrop'],
+  }
+  // Without Redis the events go to whoever subscribes by gRPC.
+  const subscribe =
+    config.redis === null ? new SubscribeDestination({ ...shared, name: 'grpc' }) : null
+  const destination =
+    subscribe ??
+    new RedisListDestination({
+      ...shared,
+      name: 'redis',
+      address: config.redis?.reveal() ?? '',
+      connectionName: worker,
+      keyPrefix: config.redisPrefix,
+      payload: config.payload,
+      encoding: config.encoding,
+    })
+  const push = new Push([destination])
+  closers.push(async () => void (await push.drain(0)))
+  await push.start()
+
+  const writer = await createCacheWriter({
+    ...common,
+    database,
+    fleet,
+    onGap: ({ from, ...gap }) => gaps.drop({ ...gap, sequence: from, destination: 'cache' }),
+    onFenceLost: (shardId) => manager.lose(shardId),
+  })
+  closers.push(() => writer.close())
+  const lifecycle = new GuildLifecycle({
+    membership: new GuildMembership({ database, fleet }),
+    log,
+    onLeft: (shardId, guildIds, isDoubtful) => writer.writeLeft(shardId, guildIds, isDoubtful),
+  })
+  const delivery = new Delivery({ cache: writer, push, cacheAck: marks.lane() })
+
+  const store = new SessionStore({ database, fleet, owner: worker, log })
+  const sessions: ShardSessionStore = {
+    // From the take-over on, rows of the shard are written under its fence.
+    async takeOver(shardId, fence) {
+      const taken = await store.takeOver(shardId, fence)
+      if (taken.owned) writer.claim(shardId, fence)
+      return taken
+    },
+    saveSession: (shardId, fence, session) => store.saveSession(shardId, fence, session),
+    dropSession: (shardId, fence, sessionId) => store.dropSession(shardId, fence, sessionId),
+    saveAcknowledged: (entries) => store.saveAcknowledged(entries),
+    holds: (shardId, fence) => store.holds(shardId, fence),
+  }
+
+  const epoch = await fleet.raiseEpoch('memory')
+  const identifyLog = new IdentifyLog({ database, fleet })
+  const limit = bot.sessionStartLimit
+  const gate = new MemoryIdentifyGate({
+    ...common,
+    maxConcurrency: limit.maxConcurrency,
+    budget: new IdentifyBudget({
+      log: identifyLog,
+      fetchLimit: async () =>
+        (
+          await fetchGatewayBot({
+            api: config.discordApi,
+            token: config.token,
+            userAgent,
+            clock,
+            random,
+            log,
+          })
+        ).sessionStartLimit,
+      limit,
+      clock,
+      logger: log,
+      reserve: Math.floor((limit.total * config.identifyReservePercent) / 100),
+      breakerMax: config.identifyBreakerCount,
+    }),
+    identifyLog,
+    worker,
+  })
+  let onFatal: (error: ShardError) => void = () => undefined
+  const fatal = new Promise<ShardError>((resolve) => {
+    onFatal = resolve
+  })
+  const manager: ShardManager = new ShardManager({
+    ...common,
+    settings: {
+      token: config.token,
+      shardCount,
+      intents: config.intents,
+      query: { v: GATEWAY_VERSION, encoding: config.upstream, compress: config.compress },
+      gatewayUrl: bot.url,
+      // As the ancestor identifies.
+      largeThreshold: 250,
+      presence: { since: null, activities: [], status: 'online', afk: false },
+    },
+    claims: new MemoryClaims({
+      epoch,
+      start: config.start,
+      stop: config.stop ?? shardCount,
+      shardCount,
+    }),
+    gate,
+    sessions,
+    sink: delivery,
+    marks,
+    lifecycle,
+    gaps,
+    userAgent,
+    onFatal,
+  })
+
+  const control = new ManagerControl({ version, manager, clock })
+  closers.push(() => Promise.resolve(control.stop()))
+  if (config.grpcAddress !== null) {
+    const server = await startGrpcServer({
+      address: config.grpcAddress,
+      flag: 'addr',
+      control,
+      services: subscribe === null ? [] : [eventsService(subscribe)],
+      clock,
+      log,
+    })
+    closers.push(() => server.close())
+    log.info('serving gRPC', { address: server.address })
+  }
+  if (config.httpAddress !== null) {
+    const server = await startHttpServer({
+      address: config.httpAddress,
+      flag: 'http',
+      version,
+      clock,
+      log,
+      metrics,
+      ...(database.kind === 'embedded' ? { reader: new StateReader(database) } : {}),
+    })
+    closers.push(() => server.close())
+    log.info('serving HTTP', {
+      url: server.url,
+      ...(database.kind === 'embedded' ? { state: `${server.url}/v1/events` } : {}),
+    })
+  }
+  manager.start()
+  log.info('started', {
+    shards: shardCount,
+    first: config.start,
+    behindLast: config.stop ?? shardCount,
+  })
+
+  return {
+    fatal,
+    async stop() {
+      let undelivered: readonly { destination: string; events: number }[] = []
+      await manager.stop(async () => {
+        await withinMs(writer.flush(), CACHE_DRAIN_MS, clock)
+        ;({ undelivered } = await push.drain(PUSH_DRAIN_MS))
+      })
+      gaps.flush()
+      for (const close of closers.reverse()) {
+        await close().catch((error: unknown) => log.warn('a part did not close', { error }))
+      }
+      if (undelivered.length === 0) log.info('stopped: everything that was read is delivered')
+      else log.warn('stopped: not everything could be delivered', { undelivered })
+    },
+  }
+}
+
+/** Waits for the promise, but not longer. */
+async function withinMs(promise: Promise<void>, ms: number, clock: Clock): Promise<void> {
+  const timeout = new AbortController()
+  const late = sleep(clock, ms, timeout.signal).catch(() => undefined)
+  await Promise.race([promise, late])
+  timeout.abort()
+}
+
+/** The shard count of this run; what differs from the last run is announced, because it costs identifies. */
+async function decideShape(
+  config: GatewayConfig,
+  fleet: Fleet,
+  bot: GatewayBot,
+  log: Log,
+): Promise<number> {
+  const shardCount = config.shardCount ?? fleet.shardCount ?? bot.shards
+  if (fleet.shardCount !== null && fleet.shardCount !== shardCount) {
+    log.warn('another shard count than the last run: every shard identifies anew', {
+      stored: fleet.shardCount,
+      shards: shardCount,
+      identifiesLeft: bot.sessionStartLimit.remaining,
+    })
+  }
+  if (fleet.intents !== null && fleet.intents !== config.intents) {
+    log.warn('other intents than the last run: every shard identifies anew', {
+      stored: intentNames(fleet.intents),
+      intents: intentNames(config.intents),
+      identifiesLeft: bot.sessionStartLimit.remaining,
+    })
+  }
+  if (shardCount !== bot.shards) {
+    log.info('Discord recommends another shard count; it is not applied by itself', {
+      shards: shardCount,
+      recommended: bot.shards,
+    })
+  }
+  await fleet.saveShape({ shardCount, intents: config.intents })
+  return shardCount
+}

@@ -1,0 +1,137 @@
+import { Client } from 'pg'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Sim } from '../../sim/index.ts'
+import { freshDatabase } from '../support/postgres.ts'
+import type { Program } from '../support/program.ts'
+import { sharedRedis } from '../support/redis.ts'
+import {
+  checkGaps,
+  checkIdentifies,
+  checkQueue,
+  checkState,
+  describeFindings,
+  expectedStates,
+  readState,
+} from './checker/index.ts'
+import {
+  everyMutation,
+  gapLines,
+  ledgerOf,
+  readLists,
+  startDiscord,
+  startGateway,
+  untilQuiet,
+  untilReady,
+} from './run.ts'
+
+const SHARDS = 4
+const TRAFFIC_MS = 30_000
+
+/** When (ms after the shards are ready) what happens to whom. */
+const FAULTS: readonly (readonly [number, Parameters<Sim['fault']>[0]])[] = [
+  [2000, { kind: 'tcp-drop', shard: 0 }],
+  [3000, { kind: 'silence', shard: 1 }],
+  [5000, { kind: 'reconnect', shard: 2 }],
+  [7000, { kind: 'invalid-session', shard: 3, resumable: true }],
+  [9000, { kind: 'corrupt-stream', shard: 0 }],
+  [12_000, { kind: 'invalid-session', shard: 2, resumable: false }],
+  [14_000, { kind: 'split', shard: 3, by: 'segments', pieces: 5, count: 200 }],
+  [15_000, { kind: 'heartbeat-request', shard: 0 }],
+  [16_000, { kind: 'coalesce', shard: 1, ms: 200 }],
+  [18_000, { kind: 'close', shard: 1, code: 4000 }],
+  [20_000, { kind: 'close', shard: 3, code: 4009 }],
+  [22_000, { kind: 'tcp-drop' }],
+]
+
+/** The whole run and its checks, for one form of the payload. */
+export function faultsSuite(payload: 'envelope' | 'd'): void {
+  describe(`1,000 changes a second on ${SHARDS} shards for 30 s through faults, -payload ${payload}`, () => {
+    let sim: Sim
+    let gateway: Program
+    let database: Awaited<ReturnType<typeof freshDatabase>>
+    let client: Client
+    const redis = sharedRedis()
+
+    beforeAll(async () => {
+      database = await freshDatabase()
+      client = new Client({ connectionString: database.url })
+      await client.connect()
+      sim = await startDiscord({
+        shards: SHARDS,
+        guilds: 200,
+        rate: 0,
+        seed: payload === 'd' ? 2 : 1,
+      })
+      gateway = startGateway(sim, [
+        `-psql=${database.url}`,
+        `-redis=${redis.url}`,
+        `-redis-prefix=${redis.prefix}`,
+        `-payload=${payload}`,
+      ])
+      await untilReady(gateway, SHARDS)
+      sim.setRate(1000)
+      const startedAt = performance.now()
+      for (const [atMs, fault] of FAULTS) {
+        await sleep(startedAt + atMs - performance.now())
+        sim.fault(fault)
+        everyMutation(sim)
+      }
+      await sleep(startedAt + TRAFFIC_MS - performance.now())
+      sim.setRate(0)
+      await untilQuiet(sim, async () => {
+        const { rows } = await client.query<{ session_id: string; sequence: string }>(
+          'select session_id, sequence from gateway_sessions',
+        )
+        return new Map(rows.map((row) => [row.session_id, Number(row.sequence)]))
+      })
+      expect(await gateway.stop()).toEqual({ code: 0, signal: null })
+    }, 120_000)
+
+    afterAll(async () => {
+      gateway.kill('SIGKILL')
+      await client.end()
+      await sim.stop()
+      await database.drop()
+    })
+
+    test('the lists hold what the ledger says, in its order, but for the named gaps', async () => {
+      const { ledger, ends } = ledgerOf(sim)
+      expect(ledger.length).toBeGreaterThan(20_000)
+      const lists = await readLists(redis.url, redis.prefix)
+      const findings = checkQueue({
+        payload,
+        ledger,
+        ends,
+        gaps: gapLines(gateway),
+        whitelist: null,
+        lists,
+        prefix: redis.prefix,
+      })
+      expect(describeFindings(findings)).toBe('')
+    })
+
+    test('each gap is one that the simulator made unavoidable, with its bounds', () => {
+      const { ends } = ledgerOf(sim)
+      expect(ends.length).toBeGreaterThanOrEqual(2)
+      expect(describeFindings(checkGaps({ ends, gaps: gapLines(gateway) }))).toBe('')
+    })
+
+    test('identifies are those that lost sessions made necessary', () => {
+      const { identifies, ends } = ledgerOf(sim)
+      const findings = checkIdentifies({ identifies, ends, shardCount: SHARDS, maxConcurrency: 16 })
+      expect(describeFindings(findings)).toBe('')
+    })
+
+    test('State holds what a client could know of the world', async () => {
+      const { ledger, ends } = ledgerOf(sim)
+      const expected = expectedStates({ ledger, ends, gaps: gapLines(gateway) })
+      const actual = await readState(async (sql) => (await client.query(sql)).rows)
+      expect(actual.members.size).toBeGreaterThan(1000)
+      expect(describeFindings(checkState(expected, actual))).toBe('')
+    })
+  })
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)))
+}

@@ -1,0 +1,129 @@
+import { Client } from 'pg'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Sim } from '../../sim/index.ts'
+import { freshDatabase } from '../support/postgres.ts'
+import type { Program } from '../support/program.ts'
+import { sharedRedis } from '../support/redis.ts'
+import {
+  checkGaps,
+  checkIdentifies,
+  checkQueue,
+  checkState,
+  describeFindings,
+  expectedStates,
+  readState,
+} from './checker/index.ts'
+import {
+  everyMutation,
+  gapLines,
+  ledgerOf,
+  readLists,
+  startDiscord,
+  startGateway,
+  untilQuiet,
+  untilReady,
+} from './run.ts'
+
+const SHARDS = 4
+
+/** Faults after which the session can be resumed, all within the first seconds. */
+const FAULTS: readonly (readonly [number, Parameters<Sim['fault']>[0]])[] = [
+  [1000, { kind: 'tcp-drop', shard: 0 }],
+  [2000, { kind: 'reconnect', shard: 1 }],
+  [3000, { kind: 'invalid-session', shard: 2, resumable: true }],
+  [4000, { kind: 'corrupt-stream', shard: 3 }],
+]
+
+describe('the gateway killed with -9 in the middle of 1,000 changes a second', () => {
+  let sim: Sim
+  let first: Program
+  let second: Program
+  let database: Awaited<ReturnType<typeof freshDatabase>>
+  let client: Client
+  let identifiesBefore: number
+  const redis = sharedRedis()
+
+  beforeAll(async () => {
+    database = await freshDatabase()
+    client = new Client({ connectionString: database.url })
+    await client.connect()
+    sim = await startDiscord({ shards: SHARDS, guilds: 200, rate: 0, seed: 3 })
+    const argv = [
+      `-psql=${database.url}`,
+      `-redis=${redis.url}`,
+      `-redis-prefix=${redis.prefix}`,
+      '-payload=envelope',
+    ]
+    first = startGateway(sim, argv)
+    await untilReady(first, SHARDS)
+    sim.setRate(1000)
+    const startedAt = performance.now()
+    for (const [atMs, fault] of FAULTS) {
+      await sleep(startedAt + atMs - performance.now())
+      sim.fault(fault)
+      everyMutation(sim)
+    }
+    await sleep(startedAt + 6000 - performance.now())
+    first.kill('SIGKILL')
+    await first.exited
+    identifiesBefore = sim.ledger.identifies.length
+    second = startGateway(sim, argv)
+    await untilReady(second, SHARDS)
+    everyMutation(sim)
+    await sleep(2000)
+    sim.setRate(0)
+    await untilQuiet(sim, async () => {
+      const { rows } = await client.query<{ session_id: string; sequence: string }>(
+        'select session_id, sequence from gateway_sessions',
+      )
+      return new Map(rows.map((row) => [row.session_id, Number(row.sequence)]))
+    })
+    expect(await second.stop()).toEqual({ code: 0, signal: null })
+  }, 90_000)
+
+  afterAll(async () => {
+    for (const gateway of [first, second]) gateway.kill('SIGKILL')
+    await client.end()
+    await sim.stop()
+    await database.drop()
+  })
+
+  test('the restart resumed every session and identified nothing', () => {
+    expect(sim.ledger.identifies.length).toBe(identifiesBefore)
+    const { identifies, ends } = ledgerOf(sim)
+    expect(
+      describeFindings(
+        checkIdentifies({ identifies, ends, shardCount: SHARDS, maxConcurrency: 16 }),
+      ),
+    ).toBe('')
+  })
+
+  test('nothing is missing and nothing is a gap', async () => {
+    const { ledger, ends } = ledgerOf(sim)
+    const gaps = gapLines(first, second)
+    expect(gaps).toEqual([])
+    expect(describeFindings(checkGaps({ ends, gaps }))).toBe('')
+    const lists = await readLists(redis.url, redis.prefix)
+    const findings = checkQueue({
+      payload: 'envelope',
+      ledger,
+      ends,
+      gaps,
+      whitelist: null,
+      lists,
+      prefix: redis.prefix,
+    })
+    expect(describeFindings(findings)).toBe('')
+  })
+
+  test('State holds what a client could know of the world', async () => {
+    const { ledger, ends } = ledgerOf(sim)
+    const expected = expectedStates({ ledger, ends, gaps: [] })
+    const actual = await readState(async (sql) => (await client.query(sql)).rows)
+    expect(describeFindings(checkState(expected, actual))).toBe('')
+  })
+})
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)))
+}
