@@ -21,8 +21,8 @@ import { idText } from './ids.ts'
 import { Lane } from './lane.ts'
 import { MemberEvents } from './member-events.ts'
 
-/** Connections that write; one busy Postgres core is served by two, the others hide its round trips. */
-const LANES = 4
+/** Connections that write. Postgres takes about 100,000 rows a second and core; fewer lanes make larger batches. */
+const LANES = 2
 const ROWS_MAX = 400_000
 const BYTES_MAX = 256 * 1024 * 1024
 /** Longer than the server's statement timeout: whoever has not answered by then is not there. */
@@ -54,7 +54,7 @@ export interface CacheWriterDeps {
   /** The fence of the shard's claim is no longer the stored one: its rows were left out. Once per claim. */
   readonly onFenceLost: (shardId: number) => void
   readonly onGap: (gap: CacheGap) => void
-  /** Default 4; never more than the database has connections for, so 1 for the embedded one. */
+  /** Default 2; never more than the database has connections for, so 1 for the embedded one. */
   readonly laneCount?: number
   /** Bounds over all lanes of what waits for the database. */
   readonly rowsMax?: number
@@ -127,7 +127,7 @@ export class CacheWriter {
     const handler = this.#handlers.get(event.eventName)
     if (handler === undefined) return batch.ticket
     this.#events.value++
-    if (!lane.hasRoom) {
+    if (!lane.admit(event.end - event.start)) {
       this.#gap(shardId, sessionId, sequence, 'cache_full')
       return batch.ticket
     }

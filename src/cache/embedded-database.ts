@@ -3,18 +3,17 @@
  *
  *   data folder/lock   whose process it is
  *   data folder/pg     Postgres' own files
+ *   data folder/pg.new the same while they are made for the first time
  */
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { Worker } from 'node:worker_threads'
-import pg from 'pg'
 import { messageOf } from '../base/index.ts'
 import { ClientConnection } from './client-connection.ts'
 import type { Connection, Database, DatabaseDeps, EmbeddedOptions } from './database.ts'
 import { type DataLock, lockDataFolder } from './data-lock.ts'
 import { CacheError } from './errors.ts'
-import { EmbeddedStream } from './embedded-stream.ts'
-import type { EmbeddedReply, EmbeddedRequest, EmbeddedWorkerData } from './embedded-worker.ts'
+import { EmbeddedMaintenance } from './embedded-maintenance.ts'
+import { EmbeddedEngine } from './embedded-engine.ts'
 
 /** More would hold the one connection for too long. */
 const ROWS_PER_STATEMENT_MAX = 500
@@ -24,9 +23,9 @@ export async function openEmbedded(
   deps: DatabaseDeps,
 ): Promise<Database> {
   const lock = takeFolder(options.dataDir)
-  let engine: Engine
+  let engine: EmbeddedEngine
   try {
-    engine = await Engine.start(join(options.dataDir, 'pg'))
+    engine = await openFiles(options.dataDir)
   } catch (error) {
     lock.release()
     throw unusable(options.dataDir, error)
@@ -35,6 +34,7 @@ export async function openEmbedded(
     deps.log.error('embedded database failed', { address: options.dataDir, error: message })
   }
   const only = new ClientConnection(() => engine.client(), options.dataDir)
+  const maintenance = new EmbeddedMaintenance(only, deps)
   const connection: Connection = {
     query: (text, values, name) => only.query(text, values, name),
     transaction: (work) => only.transaction(work),
@@ -55,11 +55,25 @@ export async function openEmbedded(
       return connection
     },
     async close() {
+      maintenance.stop()
       await only.close()
       await engine.close()
       lock.release()
     },
   }
+}
+
+/** A kill while the files are made for the first time must not leave half a database behind. */
+async function openFiles(folder: string): Promise<EmbeddedEngine> {
+  const files = join(folder, 'pg')
+  if (!existsSync(files)) {
+    const draft = join(folder, 'pg.new')
+    rmSync(draft, { recursive: true, force: true })
+    const engine = await EmbeddedEngine.start(draft)
+    await engine.close()
+    renameSync(draft, files)
+  }
+  return await EmbeddedEngine.start(files)
 }
 
 function takeFolder(folder: string): DataLock {
@@ -78,78 +92,4 @@ function unusable(folder: string, cause: unknown): CacheError {
     { folder },
     { cause },
   )
-}
-
-/** The worker and the stream that is connected to it. */
-class Engine {
-  onFailed: (message: string) => void = () => undefined
-  readonly #worker: Worker
-  #stream: EmbeddedStream | null = null
-  #onClosed: () => void = () => undefined
-
-  private constructor(worker: Worker) {
-    this.#worker = worker
-  }
-
-  static start(dataDir: string): Promise<Engine> {
-    // The worker is the file beside this one, .ts from source and .js when compiled.
-    const url = new URL(
-      import.meta.url.endsWith('.ts') ? 'embedded-worker.ts' : 'embedded-worker.js',
-      import.meta.url,
-    )
-    const workerData: EmbeddedWorkerData = { dataDir }
-    const worker = new Worker(url, { workerData, name: 'embedded database' })
-    const engine = new Engine(worker)
-    return new Promise((resolve, reject) => {
-      worker.on('message', (reply: EmbeddedReply) => {
-        if (reply.kind === 'ready') resolve(engine)
-        else if (reply.kind === 'bytes') engine.#stream?.receive(reply.bytes)
-        else if (reply.kind === 'closed') engine.#onClosed()
-        else {
-          reject(new Error(reply.message))
-          engine.#fail(reply.message)
-        }
-      })
-      worker.on('error', (error) => {
-        reject(error)
-        engine.#fail(messageOf(error))
-      })
-      worker.on('exit', () => {
-        reject(new Error('its thread ended'))
-        engine.#onClosed()
-        engine.#stream?.destroy()
-      })
-    })
-  }
-
-  client(): pg.Client {
-    const stream = new EmbeddedStream((bytes) => {
-      this.#post({ kind: 'bytes', bytes }, [bytes.buffer as ArrayBuffer])
-    })
-    this.#stream = stream
-    return new pg.Client({
-      stream: () => stream,
-      user: 'postgres',
-      database: 'postgres',
-      pipeline: true,
-    } as unknown as pg.ClientConfig)
-  }
-
-  async close(): Promise<void> {
-    const closed = new Promise<void>((resolve) => {
-      this.#onClosed = resolve
-    })
-    this.#post({ kind: 'close' })
-    await closed
-    await this.#worker.terminate()
-  }
-
-  #post(request: EmbeddedRequest, transfer: ArrayBuffer[] = []): void {
-    this.#worker.postMessage(request, transfer)
-  }
-
-  #fail(message: string): void {
-    this.onFailed(message)
-    this.#stream?.destroy(new Error(message))
-  }
 }

@@ -23,9 +23,12 @@ import type { Fence } from './fences.ts'
 
 /** From the first event of a batch to its transaction: long enough to join, short against the round trips. */
 const FLUSH_DELAY_MS = 5
-/** A batch of this many rows leaves at once. */
-const FLUSH_ROWS = 1000
+/** A batch of so many events, or so many bytes of them, leaves at once. */
+const FLUSH_EVENTS = 1000
 const FLUSH_BYTES = 1024 * 1024
+/** The bound is looked at once in so many events: it is a sum over tables. */
+const EVENTS_PER_CHECK = 32
+const BYTES_PER_CHECK = 256 * 1024
 /** A transaction that is not through after this long: pushes stop waiting for it. */
 const AWAY_AFTER_MS = 2000
 const RETRY = { baseMs: 50, maxMs: 5000 } as const
@@ -58,6 +61,13 @@ export class Lane {
   /** Closed and not yet settled, oldest first; the first is in flight. */
   readonly #closed: Batch[] = []
   #isEmpty = true
+  /** The open batch has waited long enough, or is full, or somebody waits for it. */
+  #isDue = false
+  #openEvents = 0
+  #openBytes = 0
+  #uncheckedEvents = 0
+  #uncheckedBytes = 0
+  #hasRoom = true
   #isRunning = false
   #isAway = false
   #timer: Timer | undefined
@@ -78,19 +88,38 @@ export class Lane {
     if (span !== undefined && span.fence !== fence) this.#close()
     if (this.#isEmpty) {
       this.#isEmpty = false
+      this.#isDue = false
       this.#timer = this.#deps.clock.setTimeout(this.#onTimer, FLUSH_DELAY_MS)
     }
     return this.#open
   }
 
-  get hasRoom(): boolean {
-    return this.rowCount < this.#deps.limits.rowsMax && this.byteCount < this.#deps.limits.bytesMax
+  /**
+   * Notes an event of so many bytes before its rows are added.
+   *
+   * @returns whether there is room for them.
+   */
+  admit(bytes: number): boolean {
+    this.#openEvents++
+    this.#openBytes += bytes
+    this.#uncheckedEvents++
+    this.#uncheckedBytes += bytes
+    if (this.#uncheckedEvents >= EVENTS_PER_CHECK || this.#uncheckedBytes >= BYTES_PER_CHECK) {
+      const { rowsMax, bytesMax } = this.#deps.limits
+      this.#hasRoom = this.rowCount < rowsMax && this.byteCount < bytesMax
+      this.#uncheckedEvents = 0
+      this.#uncheckedBytes = 0
+    }
+    return this.#hasRoom
   }
 
-  /** After events were added: a full batch does not wait for its time. */
+  /** After an event was added: a full batch does not wait for its time. */
   added(): void {
-    if (this.#isRunning) return
-    if (this.#open.rowCount >= FLUSH_ROWS || this.#open.byteCount >= FLUSH_BYTES) this.#run()
+    if (!this.#isDue && this.#isFull) this.#due()
+  }
+
+  get #isFull(): boolean {
+    return this.#openEvents >= FLUSH_EVENTS || this.#openBytes >= FLUSH_BYTES
   }
 
   /** Rows that wait or are on their way. */
@@ -111,7 +140,7 @@ export class Lane {
     if (this.#isEmpty && this.#closed.length === 0) return Promise.resolve()
     return new Promise((resolve) => {
       this.#drained.push(resolve)
-      this.#run()
+      this.#due()
     })
   }
 
@@ -125,6 +154,11 @@ export class Lane {
 
   readonly #onTimer = (): void => {
     this.#timer = undefined
+    this.#due()
+  }
+
+  #due(): void {
+    this.#isDue = true
     this.#run()
   }
 
@@ -133,6 +167,9 @@ export class Lane {
     this.#closed.push(this.#open)
     this.#open = new Batch(this.#open.ticket + 1)
     this.#isEmpty = true
+    this.#isDue = false
+    this.#openEvents = 0
+    this.#openBytes = 0
     this.#deps.clock.clearTimeout(this.#timer)
     this.#timer = undefined
   }
@@ -149,12 +186,13 @@ export class Lane {
   async #loop(): Promise<void> {
     const { signal } = this.#stopped
     for (;;) {
-      if (this.#closed.length === 0) this.#close()
+      if (this.#closed.length === 0 && this.#isDue) this.#close()
       const batch = this.#closed[0]
       if (batch === undefined) break
       const result = await this.#commit(batch, signal)
       if (result === null) return
       this.#closed.shift()
+      this.#hasRoom = true
       this.#settle(batch, result)
     }
     this.#isRunning = false

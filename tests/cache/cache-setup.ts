@@ -84,8 +84,19 @@ export async function openTestDatabase(kind: Kind): Promise<OpenDatabase> {
 }
 
 const TABLES = [
-  ...['bans', 'channels', 'emojis', 'gateway_fleet', 'gateway_identifies', 'gateway_sessions'],
-  ...['guilds', 'guilds_persistent', 'members', 'presence', 'roles', 'threads', 'voice_states'],
+  'bans',
+  'channels',
+  'emojis',
+  'gateway_fleet',
+  'gateway_identifies',
+  'gateway_sessions',
+  'guilds',
+  'guilds_persistent',
+  'members',
+  'presence',
+  'roles',
+  'threads',
+  'voice_states',
 ]
 
 export class TestCache {
