@@ -17,9 +17,18 @@ export class Push {
     for (const destination of this.#required) destination.onFreed = () => this.#onFreed()
   }
 
-  /** Connects every destination. Rejects with the first one's PushError. */
+  /**
+   * Connects every destination; waits for the required ones.
+   *
+   * @throws PushError of the first one that cannot start; then all are closed.
+   */
   async start(): Promise<void> {
-    await Promise.all(this.#destinations.map((destination) => destination.start()))
+    try {
+      await Promise.all(this.#destinations.map((destination) => destination.start()))
+    } catch (error) {
+      await this.drain(0)
+      throw error
+    }
   }
 
   /** False while a required destination's queue is full. */

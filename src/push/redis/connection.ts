@@ -43,6 +43,9 @@ export class RedisConnection {
   #lastError: Error | undefined
   /** What the last line about an outage said, so that the same is not said again. */
   #saidCause = ''
+  #resetCause: string | null = null
+  /** The connection is being changed on purpose: no lines about it. */
+  #isQuiet = false
   #onFatal: ((error: PushError) => void) | undefined
 
   constructor(options: RedisConnectionOptions) {
@@ -121,20 +124,36 @@ export class RedisConnection {
     }
   }
 
-  /** After an answer that did not come: what the server still makes of the old connection must end first. */
-  reset(): void {
-    if (!this.#isClosed && this.client.status === 'ready') this.client.disconnect(true)
+  /** Begins to connect, and goes on for good; nobody waits. */
+  open(): void {
+    this.client.connect().catch(() => undefined)
+  }
+
+  /**
+   * Leaves the connection for a new one. After an answer that did not come: what the server still makes of
+   * the old one must end first.
+   *
+   * @param cause for the log; null = say nothing.
+   */
+  reset(cause: string | null): void {
+    if (this.#isClosed || this.client.status !== 'ready') return
+    this.#resetCause = cause
+    this.#isQuiet = cause === null
+    this.client.disconnect(true)
   }
 
   close(): void {
     this.#isClosed = true
     this.isUp = false
+    this.#onFatal?.(new PushError('PUSH_CLOSED', `Redis at ${this.shown} is no longer wanted.`))
     this.client.disconnect()
   }
 
   #onReady(): void {
     const downMs = Math.round(this.#options.clock.monotonic() - this.#downSinceMs)
-    if (this.#wasUp) {
+    if (this.#isQuiet) {
+      this.#isQuiet = false
+    } else if (this.#wasUp) {
       this.#log.info('redis: connected again', { downMs, attempts: this.#attempts })
     } else {
       this.#log.info('redis: connected', {})
@@ -158,7 +177,10 @@ export class RedisConnection {
       this.isUp = false
       this.#downSinceMs = this.#options.clock.monotonic()
     }
-    const cause = this.#lastError === undefined ? 'the server closed it' : causeOf(this.#lastError)
+    const cause = this.#closeCause()
+    this.#resetCause = null
+    if (this.#isQuiet && this.#lastError === undefined) return
+    this.#isQuiet = false
     if (cause === this.#saidCause) return
     const isRefused = REFUSED_LOGIN.test(cause)
     if (this.#saidCause === '') {
@@ -169,6 +191,11 @@ export class RedisConnection {
       return
     }
     this.#saidCause = cause
+  }
+
+  #closeCause(): string {
+    if (this.#lastError !== undefined) return causeOf(this.#lastError)
+    return this.#resetCause ?? 'the server closed it'
   }
 
   #unreachable(waitedMs: number): PushError {

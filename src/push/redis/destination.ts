@@ -8,6 +8,7 @@ import {
   type Random,
   type Timer,
 } from '../../base/index.ts'
+import { isEventName } from '../../discord/index.ts'
 import { EventFilter, warnOfUnknownEvents } from '../event-filter.ts'
 import type { EventQueue, QueueLimits } from '../event-queue.ts'
 import { Intake } from '../intake.ts'
@@ -86,6 +87,7 @@ export class RedisListDestination implements Destination {
   readonly #heads: Buffer[] = []
   readonly #attempts: number[] = []
   readonly #retryAtMs: number[] = []
+  readonly #lengths: number[] = []
 
   /** The flush in flight: channels, how many events of each, and the first one that was not counted yet. */
   readonly #batch: number[] = []
@@ -96,6 +98,8 @@ export class RedisListDestination implements Destination {
   /** What the last flush left behind though it had room: keys that wait for another try. */
   #stuckEvents = 0
   #stuckBytes = 0
+  /** Flushes in a row of which nothing was confirmed; each halves the next, so that a poor line gets on. */
+  #unconfirmed = 0
   #turn = 0
   #timer: Timer | undefined
   #timerAtMs = 0
@@ -140,8 +144,10 @@ export class RedisListDestination implements Destination {
     return this.#queue.isHalfFree
   }
 
-  start(): Promise<void> {
-    return this.#connection.connect()
+  /** Waits for the server only where it is required; else it may come whenever it comes. */
+  async start(): Promise<void> {
+    if (this.isRequired) await this.#connection.connect()
+    else this.#connection.open()
   }
 
   push(event: PushEvent, lane: number, ticket: number): void {
@@ -278,7 +284,9 @@ export class RedisListDestination implements Destination {
     }
     let events = 0
     let bytes = 0
-    for (let isMore = true; isMore && events < FLUSH_EVENTS && bytes < FLUSH_BYTES; ) {
+    const eventsMax = Math.max(1, FLUSH_EVENTS >> this.#unconfirmed)
+    const bytesMax = Math.max(1, FLUSH_BYTES >> this.#unconfirmed)
+    for (let isMore = true; isMore && events < eventsMax && bytes < bytesMax; ) {
       isMore = false
       for (let index = 0; index < this.#batch.length; index++) {
         // A key that was refused is probed with one event.
@@ -298,7 +306,7 @@ export class RedisListDestination implements Destination {
       }
     }
     this.#leaveOutEmpty()
-    const isFull = events >= FLUSH_EVENTS || bytes >= FLUSH_BYTES
+    const isFull = events >= eventsMax || bytes >= bytesMax
     this.#stuckEvents = isFull ? 0 : queue.readyEvents - events
     this.#stuckBytes = isFull ? 0 : queue.readyBytes - bytes
     if (retryAtMs < Number.POSITIVE_INFINITY) this.#wakeAt(retryAtMs)
@@ -324,19 +332,30 @@ export class RedisListDestination implements Destination {
     this.#heads[channel] = rpushHead(key)
     this.#attempts[channel] = 0
     this.#retryAtMs[channel] = 0
+    this.#lengths[channel] = 0
+    const event = this.#intake.names.names[channel]!
+    if (!isEventName(event)) return
+    const labels = { destination: this.name, event }
+    const { counters } = this.#options
+    counters.gauge('gateway_push_list_length', () => this.#lengths[channel]!, labels)
   }
 
   readonly #onAnswers = (answers: unknown): void => {
     this.#isInFlight = false
     if (this.#isClosed) return
     let isUnknown = !Array.isArray(answers)
+    let isAnyConfirmed = false
     let isReadOnly = false
     if (Array.isArray(answers)) {
       for (let index = 0; index < this.#batch.length; index++) {
-        const error = (answers as [Error | null, unknown][])[index]?.[0]
+        const answer = (answers as [Error | null, unknown][])[index]
+        const error = answer?.[0]
         if (error === null) {
+          isAnyConfirmed = true
+          this.#keepLength(this.#batch[index]!, answer?.[1])
           this.#onAccepted(this.#batch[index]!, this.#batchCounts[index]!)
         } else if (error instanceof ReplyError) {
+          isAnyConfirmed = true
           const { message } = error as Error
           this.#onRefused(this.#batch[index]!, message)
           isReadOnly ||= refusalCode(message) === 'READONLY'
@@ -345,9 +364,11 @@ export class RedisListDestination implements Destination {
         }
       }
     }
+    if (isAnyConfirmed) this.#unconfirmed = 0
     if (isUnknown) {
       this.#retries.value++
-      this.#connection.reset()
+      if (!isAnyConfirmed) this.#unconfirmed = Math.min(20, this.#unconfirmed + 1)
+      this.#connection.reset('no answer in time')
     } else if (isReadOnly) {
       this.#leaveReplica()
     }
@@ -364,6 +385,11 @@ export class RedisListDestination implements Destination {
     this.#attempts[channel] = 0
     this.#retryAtMs[channel] = 0
     this.#refusals.accepted(this.#keys[channel]!)
+  }
+
+  /** RPUSH answers with the list's new length: what the consumers have not taken yet. */
+  #keepLength(channel: number, length: unknown): void {
+    if (typeof length === 'number') this.#lengths[channel] = length
   }
 
   #onRefused(channel: number, message: string): void {
@@ -386,6 +412,6 @@ export class RedisListDestination implements Destination {
     const nowMs = this.#options.clock.monotonic()
     if (nowMs - this.#resetAtMs < READONLY_RESET_INTERVAL_MS) return
     this.#resetAtMs = nowMs
-    this.#connection.reset()
+    this.#connection.reset(null)
   }
 }
