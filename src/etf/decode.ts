@@ -2,6 +2,7 @@
  * External terms to JavaScript values. Layouts: skip.ts. One loop: it reads a value, or opens a container and
  * goes on inside; a finished container is a value of the one outside. docs/etf.md has the table of values.
  */
+import { cachedAscii } from './ascii-cache.ts'
 import { atomText } from './atom-text.ts'
 import { bigAt } from './big.ts'
 import { Atom } from './encode.ts'
@@ -11,9 +12,9 @@ import { inflateTerm } from './inflate.ts'
 import { finite, keyText } from './key-text.ts'
 import { DEPTH_MAX, NEED_MORE } from './limits.ts'
 import { isWholeBinary, rareTermText } from './rare-terms.ts'
-import { float64, joinHalves } from './scalar.ts'
+import { atomHeader, float64, joinHalves, textHeader } from './scalar.ts'
 import { skipNested, skipTerm } from './skip.ts'
-import { asBuffer } from './text.ts'
+import { asBuffer, utf8Text } from './text.ts'
 import { uint32At } from './uint32.ts'
 
 const VERSION = 131
@@ -103,13 +104,25 @@ export function decodeTermAt(
   const stack: Frame[] = []
   let frame: Frame | null = null
   let depth = 0
-  let isKeyRead = false
+  let isKeyRead = true
   let pos = start
   for (;;) {
-    if (frame !== null && frame.kind === MAP && !isKeyRead) {
-      const behind = skipNested(buffer, pos, end, depth)
-      if (behind === NEED_MORE) throw truncated(end)
-      frame.key = keyText(buffer, pos, behind)
+    if (!isKeyRead) {
+      const header = pos < end ? textHeader(buffer[pos]!) : 0
+      const from = pos + header
+      let key: string | null = null
+      let behind = NEED_MORE
+      if (header !== 0 && from <= end) {
+        behind = from + textBytes(buffer, pos, header)
+        if (behind > end) throw truncated(end)
+        key = cachedAscii(buffer, from, behind)
+      }
+      if (key === null) {
+        behind = skipNested(buffer, pos, end, depth)
+        if (behind === NEED_MORE) throw truncated(end)
+        key = keyText(buffer, pos, behind)
+      }
+      frame!.key = key
       pos = behind
       isKeyRead = true
     }
@@ -142,7 +155,9 @@ export function decodeTermAt(
       case SMALL_ATOM_UTF8_EXT: {
         const behind = skipTerm(buffer, pos, end)
         if (behind === NEED_MORE) throw truncated(end)
-        value = atomValue(atomText(buffer, pos, behind), isAtomKept)
+        const name =
+          cachedAscii(buffer, pos + atomHeader(tag), behind) ?? atomText(buffer, pos, behind)
+        value = atomValue(name, isAtomKept)
         pos = behind
         break
       }
@@ -154,7 +169,7 @@ export function decodeTermAt(
         pos = from + length
         value = isBinaryKept
           ? new Uint8Array(buffer.subarray(from, pos))
-          : buffer.toString('utf8', from, pos)
+          : utf8Text(buffer, from, pos)
         break
       }
       case SMALL_BIG_EXT:
@@ -209,7 +224,7 @@ export function decodeTermAt(
           key: '',
           tails: 0,
         }
-        isKeyRead = false
+        isKeyRead = kind !== MAP
         continue
       }
       case FLOAT_EXT:
@@ -232,11 +247,13 @@ export function decodeTermAt(
       }
       if (frame.kind === MAP) {
         setProperty(frame.object, frame.key, value)
-        isKeyRead = false
       } else {
         frame.array.push(value)
       }
-      if (--frame.remaining > 0) break
+      if (--frame.remaining > 0) {
+        isKeyRead = frame.kind !== MAP
+        break
+      }
       if (frame.kind === LIST) {
         const behind = tailOf(buffer, pos, end, frame)
         if (frame.remaining > 0) {
@@ -250,7 +267,6 @@ export function decodeTermAt(
       value = frame.kind === MAP ? frame.object : frame.array
       depth -= 1 + frame.tails
       frame = stack.pop() ?? null
-      isKeyRead = true
     }
   }
 }
@@ -287,6 +303,12 @@ function tailOf(bytes: Uint8Array, start: number, end: number, frame: Frame): nu
     frame.remaining = 1
     return pos
   }
+}
+
+/** Length of a binary's or atom's text, whose header's bytes are there. */
+function textBytes(bytes: Uint8Array, pos: number, header: number): number {
+  if (header === 5) return uint32At(bytes, pos + 1)
+  return header === 3 ? (bytes[pos + 1]! << 8) | bytes[pos + 2]! : bytes[pos + 1]!
 }
 
 function atomValue(name: string, isAtomKept: boolean): unknown {

@@ -14,7 +14,7 @@
  */
 import { badVersion, beyondLimit, EtfError } from './errors.ts'
 import { EVENT_NAME_BYTES_MAX, NEED_MORE } from './limits.ts'
-import { atomHeader, integerAt, isNil } from './scalar.ts'
+import { integerAt, isNil, textHeader } from './scalar.ts'
 import { skipNested, skipTerm } from './skip.ts'
 import { uint32At } from './uint32.ts'
 
@@ -282,10 +282,6 @@ function keyAt(bytes: Uint8Array, pos: number, end: number): number {
 /** Bytes of a known key: tag, length, text. */
 function keyBytes(tag: number, key: number): number {
   return textHeader(tag) + (key === KEY_OP ? 2 : 1)
-}
-
-function textHeader(tag: number): number {
-  return tag === BINARY_EXT ? 5 : atomHeader(tag)
 }
 
 /** skipTerm for what op, s and t can be; never throws. */

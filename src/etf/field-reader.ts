@@ -1,11 +1,10 @@
 import { assert } from '../base/index.ts'
 import { tooDeep } from './errors.ts'
 import { NEED_MORE } from './limits.ts'
-import { atomHeader } from './scalar.ts'
+import { textHeader } from './scalar.ts'
 import { skipNested, skipTerm } from './skip.ts'
 import { uint32At } from './uint32.ts'
 
-const BINARY_EXT = 109
 const MAP_EXT = 116
 const PATH_LEVELS_MAX = 16
 
@@ -85,7 +84,7 @@ export class FieldReader {
       pairs--
       if (pos >= end) return NEED_MORE
       const tag = bytes[pos]!
-      const header = tag === BINARY_EXT ? 5 : atomHeader(tag)
+      const header = textHeader(tag)
       const keyEnd = skipNested(bytes, pos, end, depth + 1)
       if (keyEnd === NEED_MORE) return NEED_MORE
       const key = header === 0 ? null : findKey(level, bytes, pos + header, keyEnd)

@@ -21,7 +21,7 @@ import {
 import { finite, keyText } from './key-text.ts'
 import { DEPTH_MAX, NEED_MORE } from './limits.ts'
 import { isWholeBinary, rareTermText } from './rare-terms.ts'
-import { atomHeader, float64, isFalse, isNil, isTrue } from './scalar.ts'
+import { atomHeader, float64, textHeader, isFalse, isNil, isTrue } from './scalar.ts'
 import { skipNested, skipTerm } from './skip.ts'
 import { uint32At } from './uint32.ts'
 
@@ -301,7 +301,7 @@ function writeKey(
   isNulDropped: boolean,
 ): boolean {
   const tag = bytes[start]!
-  const header = tag === BINARY_EXT ? 5 : atomHeader(tag)
+  const header = textHeader(tag)
   out.writeByte(QUOTE)
   if (header === 0) {
     writeEscapedText(out, keyText(bytes, start, end), isNulDropped)

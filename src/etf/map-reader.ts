@@ -1,9 +1,8 @@
 import { truncated } from './errors.ts'
 import { NEED_MORE } from './limits.ts'
-import { atomHeader } from './scalar.ts'
+import { textHeader } from './scalar.ts'
 import { skipNested } from './skip.ts'
 
-const BINARY_EXT = 109
 const MAP_EXT = 116
 
 /**
@@ -62,7 +61,7 @@ export class MapReader {
     const valueEnd = skipNested(bytes, keyEnd, end, 1)
     if (valueEnd === NEED_MORE) throw truncated(end)
     const tag = bytes[keyTerm]!
-    const header = tag === BINARY_EXT ? 5 : atomHeader(tag)
+    const header = textHeader(tag)
     this.keyTermStart = keyTerm
     this.isTextKey = header !== 0
     this.keyStart = header === 0 ? keyEnd : keyTerm + header

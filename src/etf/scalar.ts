@@ -162,6 +162,11 @@ export function atomHeader(tag: number): number {
   }
 }
 
+/** As atomHeader, and for binaries. */
+export function textHeader(tag: number): number {
+  return tag === BINARY_EXT ? 5 : atomHeader(tag)
+}
+
 const floatBytes = new Uint8Array(8)
 const floatValue = new Float64Array(floatBytes.buffer)
 const halves = new Uint32Array(2)
