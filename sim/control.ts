@@ -89,6 +89,7 @@ async function streamLedger(
 ): Promise<void> {
   const shard = query.has('shard') ? countOf(query, 'shard', 0) : undefined
   const session = query.get('session')
+  const after = countOf(query, 'after', 0)
   const wantsBytes = query.get('bytes') === '1'
   response.writeHead(200, {
     'content-type': 'application/x-ndjson',
@@ -96,7 +97,7 @@ async function streamLedger(
   })
   let lines: string[] = []
   const events = sim.ledger.events({
-    after: countOf(query, 'after', 0),
+    after,
     ...(shard === undefined ? {} : { shard }),
     ...(session === null ? {} : { session }),
   })

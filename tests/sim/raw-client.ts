@@ -32,6 +32,7 @@ export class RawClient {
   readonly #encoding: 'json' | 'etf'
   readonly #stream: ReturnType<typeof createInflate> | null
   #inflated: Buffer[] = []
+  readonly #waiting: { readonly data: Buffer; readonly ends: boolean }[] = []
   #isBroken = false
 
   constructor(sim: Sim, options: RawOptions = {}) {
@@ -129,11 +130,25 @@ export class RawClient {
     this.messages++
     if (this.#stream === null) return this.#onPayload(data)
     const ends = compress === 'zstd-stream' || data.subarray(-4).toString('hex') === '0000ffff'
-    this.#stream.write(data, () => {
-      if (!ends || this.#isBroken) return
-      const payload = Buffer.concat(this.#inflated)
-      this.#inflated = []
-      this.#onPayload(payload)
+    this.#waiting.push({ data, ends })
+    if (this.#waiting.length === 1) this.#inflate()
+  }
+
+  /** One message at a time: its output may come a turn after the write's callback. */
+  #inflate(): void {
+    const next = this.#waiting[0]
+    if (next === undefined || this.#isBroken) return
+    this.#stream!.write(next.data, () => {
+      setImmediate(() => {
+        this.#waiting.shift()
+        if (this.#isBroken) return
+        if (next.ends) {
+          const payload = Buffer.concat(this.#inflated)
+          this.#inflated = []
+          this.#onPayload(payload)
+        }
+        this.#inflate()
+      })
     })
   }
 

@@ -115,7 +115,10 @@ test("op 3 changes the bot's presence in its guilds", async () => {
     afk: false,
   })
   const event = await client.waitFor('PRESENCE_UPDATE')
-  expect(event.d).toMatchObject({ status: 'dnd', user: { id: String(sim.world.botUser['id']) } })
+  expect(event.d).toMatchObject({
+    status: 'dnd',
+    user: { id: (sim.world.botUser['id'] as bigint).toString() },
+  })
 })
 
 test('op 4 joins and leaves voice', async () => {
