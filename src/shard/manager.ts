@@ -141,11 +141,6 @@ export class ShardManager {
     this.#shard(shardId).restart()
   }
 
-  /** The stores refuse this process' fence: the shard is closed and forgotten. */
-  lose(shardId: number): void {
-    this.#shards.get(shardId)?.lose()
-  }
-
   /** A store has seen a higher fence for the shard: closes and forgets it. Unknown shards are ignored. */
   lose(shardId: number): void {
     this.#shards.get(shardId)?.lose()
