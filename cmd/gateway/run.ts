@@ -45,7 +45,7 @@ export async function main(
     if (stopping.signal.aborted) return
     const fatal = await gateway.fatal
     await gateway.stop()
-    log.error('stopped', { code: fatal.code, error: fatal })
+    log.error('stopped for good: see the error above', { code: fatal.code })
     process.exit(1)
   } catch (error) {
     if (stopping.signal.aborted) return
