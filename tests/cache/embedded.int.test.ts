@@ -1,0 +1,121 @@
+/** What only the embedded database does: its folder is one process', and survives a kill. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { seededRandom } from '../../src/base/index.ts'
+import { migrate, openDatabase } from '../../src/cache/index.ts'
+import { lockDataFolder } from '../../src/cache/data-lock.ts'
+import { deps, GUILD, role, TestCache } from './cache-setup.ts'
+
+const children: ChildProcess[] = []
+let folder: string
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'gateway-embedded-'))
+})
+afterAll(() => {
+  for (const child of children) child.kill('SIGKILL')
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** Starts a writer; `lines` are what it prints. */
+function startWriter(dataDir: string): { child: ChildProcess; lines: AsyncIterator<string> } {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'embedded-child.ts'), dataDir], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  children.push(child)
+  return { child, lines: createInterface({ input: child.stdout! })[Symbol.asyncIterator]() }
+}
+
+async function nextLine(lines: AsyncIterator<string>): Promise<string> {
+  const { value } = (await lines.next()) as { value: string | undefined }
+  return value ?? 'end'
+}
+
+describe('the lock of a data folder', () => {
+  it('is not given while its owner lives, by pid and start time', () => {
+    const dataDir = join(folder, 'locked')
+    mkdirSync(dataDir)
+    const lock = lockDataFolder(dataDir)
+    expect(() => lockDataFolder(dataDir)).toThrow(
+      expect.objectContaining({
+        code: 'CACHE_DATA_LOCKED',
+        message: expect.stringContaining(String(process.pid)) as string,
+      }) as Error,
+    )
+    lock.release()
+    lockDataFolder(dataDir).release()
+    expect(existsSync(join(dataDir, 'lock'))).toBe(false)
+  })
+
+  it('is taken from a dead process, and from a dead one whose pid somebody else has now', () => {
+    const dataDir = join(folder, 'stale')
+    mkdirSync(dataDir)
+    for (const content of ['4194000 12345\n', `${process.pid} 1\n`, '', 'nonsense\n']) {
+      writeFileSync(join(dataDir, 'lock'), content)
+      const lock = lockDataFolder(dataDir)
+      expect(readFileSync(join(dataDir, 'lock'), 'utf8')).toMatch(new RegExp(`^${process.pid} `))
+      lock.release()
+    }
+  })
+})
+
+describe('the embedded database', () => {
+  it('refuses a folder that it cannot use', async () => {
+    const file = join(folder, 'a file')
+    writeFileSync(file, '')
+    await expect(openDatabase({ dataDir: file }, deps)).rejects.toMatchObject({
+      code: 'CACHE_DATA_UNUSABLE',
+    })
+  })
+
+  it('refuses a second process on its folder, and loses nothing when the first is killed', async () => {
+    const dataDir = join(folder, 'killed')
+    const random = seededRandom(7)
+    let committed = 0
+    for (let round = 0; round < 3; round++) {
+      const { child, lines } = startWriter(dataDir)
+      const first = await nextLine(lines)
+      expect(first).toMatch(/^open /)
+      expect(Number(first.slice(5))).toBeGreaterThanOrEqual(committed)
+      if (round === 0) {
+        await expect(openDatabase({ dataDir }, deps)).rejects.toMatchObject({
+          code: 'CACHE_DATA_LOCKED',
+          details: { pid: child.pid },
+        })
+      }
+      setTimeout(() => child.kill('SIGKILL'), 50 + random() * 400)
+      for (let line = await nextLine(lines); line !== 'end'; line = await nextLine(lines)) {
+        committed = Number(line)
+      }
+      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+    }
+    expect(committed).toBeGreaterThan(0)
+    const database = await openDatabase({ dataDir }, deps)
+    const cache = await TestCache.open(database, { keep: true, revision: 99_999_999 })
+    const rows = await cache.column('select id from roles')
+    expect(rows.length).toBeGreaterThanOrEqual(committed)
+    await cache.close()
+    await database.close()
+  }, 60_000)
+
+  it('begins anew after a kill while its files were made for the first time', async () => {
+    const dataDir = join(folder, 'half')
+    mkdirSync(join(dataDir, 'pg.new'), { recursive: true })
+    writeFileSync(join(dataDir, 'pg.new', 'PG_VERSION'), '18\n')
+    const database = await openDatabase({ dataDir }, deps)
+    await migrate(database, deps)
+    const cache = await TestCache.open(database)
+    await cache.commit(['GUILD_ROLE_CREATE', { guild_id: GUILD, role: role(1) }])
+    await cache.close()
+    await database.close()
+    expect(existsSync(join(dataDir, 'lock'))).toBe(false)
+    const again = await openDatabase({ dataDir }, deps)
+    expect(await again.query('select id from roles')).toHaveLength(1)
+    await again.close()
+  }, 60_000)
+})

@@ -1,0 +1,265 @@
+/** What only a server does: it goes away, refuses, holds locks, and is shared by several processes. */
+import { createServer } from 'node:net'
+import pg from 'pg'
+import { afterEach, describe, expect, it } from 'vitest'
+import { Secret } from '../../src/base/index.ts'
+import {
+  type CacheError,
+  type Database,
+  Fleet,
+  migrate,
+  openDatabase,
+} from '../../src/cache/index.ts'
+import { SHARD_LOCK_KEY } from '../../src/cache/fences.ts'
+import { freshDatabase } from '../support/postgres.ts'
+import { startPostgres } from '../support/servers.ts'
+import { until } from '../support/until.ts'
+import { BOT, channel, deps, GUILD, guildCreate, member, role, TestCache } from './cache-setup.ts'
+
+const closers: (() => Promise<void>)[] = []
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close()
+})
+
+async function fresh(): Promise<string> {
+  const database = await freshDatabase()
+  closers.push(() => database.drop())
+  return database.url
+}
+
+async function open(url: string, options: object = {}): Promise<Database> {
+  const database = await openDatabase({ url: new Secret(url), name: 'test', ...options }, deps)
+  closers.push(() => database.close())
+  return database
+}
+
+async function client(url: string): Promise<pg.Client> {
+  const connected = new pg.Client({ connectionString: url })
+  connected.on('error', () => undefined)
+  await connected.connect()
+  closers.push(() => connected.end().catch(() => undefined))
+  return connected
+}
+
+async function openCache(url: string, options: object = {}): Promise<TestCache> {
+  const database = await open(url)
+  await migrate(database, deps)
+  const cache = await TestCache.open(database, options)
+  closers.push(() => cache.close())
+  return cache
+}
+
+describe('opening Postgres', () => {
+  it('names the address without the password, and what was tried, when nobody answers', async () => {
+    const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1')
+    await new Promise((resolve) => server.once('listening', resolve))
+    closers.push(() => new Promise((resolve) => server.close(() => resolve())))
+    const { port } = server.address() as { port: number }
+    const url = `postgres://bot:hunter2@127.0.0.1:${port}/state`
+    const error = await open(url, { startTimeoutMs: 700 }).then(
+      () => null,
+      (thrown: CacheError) => thrown,
+    )
+    expect(error).toMatchObject({ code: 'CACHE_UNREACHABLE', retryable: true })
+    expect(error?.message).toContain(`127.0.0.1:${port}`)
+    expect(error?.message).toMatch(/in [2-9] attempts/)
+    expect(error?.message).not.toContain('hunter2')
+  })
+
+  it('refuses at once what a repeat would not change', async () => {
+    const url = new URL(await fresh())
+    url.pathname = '/no_such_database'
+    const startedAt = performance.now()
+    await expect(open(url.toString())).rejects.toMatchObject({ code: 'CACHE_REFUSED' })
+    expect(performance.now() - startedAt).toBeLessThan(5000)
+  })
+
+  it('says who it is, and has timeouts', async () => {
+    const database = await open(await fresh())
+    const connection = await database.connect('lane 0')
+    for (const queryable of [database, connection]) {
+      const [row] = await queryable.query<Record<string, string>>(
+        `select current_setting('application_name') as name, current_setting('statement_timeout') as statement,
+                current_setting('idle_in_transaction_session_timeout') as idle`,
+      )
+      expect(row).toMatchObject({ statement: '30s', idle: '10s' })
+      expect(row?.['name']).toMatch(/^gateway test/)
+    }
+  })
+})
+
+describe('migrations of several processes', () => {
+  it('run once, whoever comes first', async () => {
+    const url = await fresh()
+    const databases = await Promise.all([1, 2, 3].map(() => open(url)))
+    const results = await Promise.all(databases.map((database) => migrate(database, deps)))
+    expect(results.flatMap(({ applied }) => applied)).toEqual(['0001_state.sql'])
+    const fleets = await Promise.all(
+      databases.map((database) => Fleet.open(database, { name: 'test', botUserId: BOT })),
+    )
+    expect(fleets).toHaveLength(3)
+  })
+
+  it("refuse the ancestor's database and leave it as it is", async () => {
+    const url = await fresh()
+    const ancestor = await client(url)
+    await ancestor.query(
+      'create unlogged table guilds (id int8 primary key, data jsonb); create unlogged table shards (id int, name text, seq int8, sess text)',
+    )
+    await expect(migrate(await open(url), deps)).rejects.toMatchObject({
+      code: 'CACHE_ANCESTOR_DATABASE',
+      message: expect.stringMatching(/guilds.*shards|shards.*guilds/) as string,
+    })
+    const { rows } = await ancestor.query(
+      `select count(*)::int4 as n from information_schema.tables where table_schema = 'public'`,
+    )
+    expect(rows).toEqual([{ n: 2 }])
+  })
+})
+
+describe('take-over', () => {
+  it('waits for a transaction that speaks for the shard', async () => {
+    const url = await fresh()
+    const cache = await openCache(url)
+    const holder = await client(url)
+    await holder.query('begin')
+    await holder.query(`select pg_advisory_xact_lock_shared(${SHARD_LOCK_KEY}, 2)`)
+    let isTaken = false
+    const taken = cache.sessions.takeOver(2, { epoch: 1, revision: 2 }).then((result) => {
+      isTaken = true
+      return result
+    })
+    // Another shard does not wait with it.
+    expect(await cache.sessions.holds(3, { epoch: 1, revision: 1 })).toBe(true)
+    await until(async () => {
+      const { rows } = await holder.query<{ n: number }>(
+        `select count(*)::int4 as n from pg_locks where locktype = 'advisory' and not granted and objid = 2`,
+      )
+      return rows[0]?.n === 1
+    })
+    expect(isTaken).toBe(false)
+    await holder.query('commit')
+    expect(await taken).toMatchObject({ owned: true })
+  })
+
+  it('terminates a holder that keeps it waiting for 3 s', async () => {
+    const url = await fresh()
+    const cache = await openCache(url)
+    const holder = await client(url)
+    await holder.query('begin')
+    await holder.query(`select pg_advisory_xact_lock_shared(${SHARD_LOCK_KEY}, 2)`)
+    await holder.query(`insert into roles (id, guild_id, data) values (1, 1, '{}')`)
+    const startedAt = performance.now()
+    expect(await cache.sessions.takeOver(2, { epoch: 1, revision: 2 })).toMatchObject({
+      owned: true,
+    })
+    expect(performance.now() - startedAt).toBeGreaterThan(2900)
+    await expect(holder.query('commit')).rejects.toThrow()
+    expect(await cache.column('select id from roles')).toEqual([])
+  })
+
+  it('lets nothing of the loser through, whenever it wins: two owners write for one shard', async () => {
+    const url = await fresh()
+    const first = await openCache(url, { laneCount: 1 })
+    const second = await TestCache.open(await open(url), { keep: true, revision: 1, laneCount: 1 })
+    closers.push(() => second.close())
+    const owners = [first, second] as const
+    for (let round = 0; round < 12; round++) {
+      const owner = owners[round % 2]!
+      const loser = owners[(round + 1) % 2]!
+      const stream = async (): Promise<void> => {
+        for (let n = 0; n < 40; n++) {
+          loser.write('GUILD_ROLE_UPDATE', {
+            guild_id: GUILD,
+            role: role(n, { name: `by ${round - 1}` }),
+          })
+          if (n % 8 === 0) await new Promise((resolve) => setImmediate(resolve))
+        }
+      }
+      const streaming = stream()
+      expect(await owner.claim(0, round + 2)).toBe(true)
+      owner.write('GUILD_ROLE_UPDATE', { guild_id: GUILD, role: role(1, { name: `by ${round}` }) })
+      await owner.writer.flush()
+      await streaming
+      await loser.writer.flush()
+      expect(
+        await first.column(`select data->>'name' from roles where id = ${role(1).id}`),
+      ).toEqual([`by ${round}`])
+    }
+  })
+})
+
+describe('Postgres that goes away', () => {
+  it('loses nothing over a restart, and says that it was away', async () => {
+    const server = await startPostgres()
+    closers.push(() => server.stop())
+    const cache = await openCache(server.url, { laneCount: 1 })
+    await cache.commit(['GUILD_CREATE', guildCreate({ members: [], member_count: 0 })])
+    await server.kill()
+    let last = 0
+    for (let n = 0; n < 300; n++) {
+      last = cache.write('GUILD_MEMBER_ADD', { guild_id: GUILD, ...member(n % 100) })
+    }
+    await until(() => cache.away.length === 1, { what: 'being told that it is away' })
+    expect(cache.away).toEqual([true])
+    const settledBefore = cache.settled.length
+    cache.write('GUILD_ROLE_CREATE', { guild_id: GUILD, role: role(9) })
+    await server.start()
+    await cache.writer.flush()
+    expect(cache.away).toEqual([true, false])
+    expect(cache.settled.length).toBeGreaterThan(settledBefore)
+    expect(cache.settled.at(-1)?.[1]).toBeGreaterThanOrEqual(last)
+    expect(await cache.column('select user_id from members')).toHaveLength(100)
+    expect(await cache.column(`select data->'member_count' from guilds`)).toEqual([300])
+    expect(cache.gaps).toEqual([])
+    // Stores come back too.
+    expect(await cache.sessions.holds(0, { epoch: 1, revision: 1 })).toBe(true)
+    expect(await cache.claim(0, 5)).toBe(true)
+  })
+
+  it('writes again what was in flight when its backend was terminated', async () => {
+    const url = await fresh()
+    const cache = await openCache(url)
+    const admin = await client(url)
+    for (let round = 0; round < 10; round++) {
+      for (let n = 0; n < 50; n++) {
+        const role_ = role(round * 50 + n)
+        cache.write('GUILD_ROLE_CREATE', { guild_id: GUILD, role: role_ }, { shardId: n % 4 })
+      }
+      const flushed = cache.writer.flush()
+      await admin.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
+      )
+      await flushed
+    }
+    expect(await cache.column('select id from roles')).toHaveLength(500)
+    expect(cache.lost).toEqual([])
+  })
+})
+
+describe('the log', () => {
+  it('has nothing of rows that did not change', async () => {
+    // Of its own: on the shared one other tests write.
+    const server = await startPostgres({ fsync: false })
+    closers.push(() => server.stop())
+    const cache = await openCache(server.url)
+    const members = Array.from({ length: 300 }, (_, n) => member(n))
+    const channels = Array.from({ length: 200 }, (_, n) => channel(n))
+    const create = guildCreate({ members, channels, member_count: members.length })
+    await cache.commit(['GUILD_CREATE', create, { guildClass: 'joined', sequence: 1 }])
+    const written = async (): Promise<number> => {
+      const [lsn] = await cache.database.query<{ bytes: string }>(
+        `select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') as bytes`,
+      )
+      return Number(lsn?.bytes)
+    }
+    // The server itself writes now and then; three tries tell its bytes from ours.
+    let least = Number.POSITIVE_INFINITY
+    for (let attempt = 0; attempt < 3 && least > 0; attempt++) {
+      const before = await written()
+      await cache.commit(['GUILD_CREATE', create, { guildClass: 'available', sequence: 1 }])
+      least = Math.min(least, (await written()) - before)
+    }
+    expect(least).toBe(0)
+  })
+})
