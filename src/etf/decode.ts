@@ -12,7 +12,7 @@ import { inflateTerm } from './inflate.ts'
 import { finite, keyText } from './key-text.ts'
 import { DEPTH_MAX, NEED_MORE } from './limits.ts'
 import { isWholeBinary, rareTermText } from './rare-terms.ts'
-import { atomHeader, float64, joinHalves, textHeader } from './scalar.ts'
+import { atomHeader, float64, joinHalves, textBytes, textHeader } from './scalar.ts'
 import { skipNested, skipTerm } from './skip.ts'
 import { asBuffer, utf8Text } from './text.ts'
 import { uint32At } from './uint32.ts'
@@ -303,12 +303,6 @@ function tailOf(bytes: Uint8Array, start: number, end: number, frame: Frame): nu
     frame.remaining = 1
     return pos
   }
-}
-
-/** Length of a binary's or atom's text, whose header's bytes are there. */
-function textBytes(bytes: Uint8Array, pos: number, header: number): number {
-  if (header === 5) return uint32At(bytes, pos + 1)
-  return header === 3 ? (bytes[pos + 1]! << 8) | bytes[pos + 2]! : bytes[pos + 1]!
 }
 
 function atomValue(name: string, isAtomKept: boolean): unknown {

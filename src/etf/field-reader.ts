@@ -2,7 +2,7 @@ import { assert } from '../base/index.ts'
 import { tooDeep } from './errors.ts'
 import { NEED_MORE } from './limits.ts'
 import { textHeader } from './scalar.ts'
-import { skipNested, skipTerm } from './skip.ts'
+import { skipElement, skipTerm } from './skip.ts'
 import { uint32At } from './uint32.ts'
 
 const MAP_EXT = 116
@@ -85,12 +85,12 @@ export class FieldReader {
       if (pos >= end) return NEED_MORE
       const tag = bytes[pos]!
       const header = textHeader(tag)
-      const keyEnd = skipNested(bytes, pos, end, depth + 1)
+      const keyEnd = skipElement(bytes, pos, end, depth + 1)
       if (keyEnd === NEED_MORE) return NEED_MORE
       const key = header === 0 ? null : findKey(level, bytes, pos + header, keyEnd)
       pos = keyEnd
       if (key === null) {
-        pos = skipNested(bytes, pos, end, depth + 1)
+        pos = skipElement(bytes, pos, end, depth + 1)
         if (pos === NEED_MORE) return NEED_MORE
         continue
       }
@@ -110,7 +110,7 @@ export class FieldReader {
           continue
         }
       }
-      pos = skipNested(bytes, pos, end, depth + 1)
+      pos = skipElement(bytes, pos, end, depth + 1)
       if (pos === NEED_MORE) return NEED_MORE
       if (key.field >= 0) ends[key.field] = pos
     }

@@ -5,28 +5,28 @@
  * Numbers follow Discord's JSON: an integer beyond ±(2^53-1) is a string, and so is one of 2^32 and more
  * directly under a key `id` or `*_id`; every other is a number.
  */
-import { checkAtomUtf8 } from './atom-text.ts'
-import { bigAt } from './big.ts'
 import type { ByteBuffer } from './byte-buffer.ts'
 import { tooDeep, trailing, truncated, unknownTag } from './errors.ts'
 import { oldFloatAt } from './float-text.ts'
 import { inflateTerm } from './inflate.ts'
+import { copyPlain, PIECE_BYTES, putAscii, putUint32, writeEscapedUtf8 } from './json-text.ts'
 import {
-  writeAscii,
-  writeEscapedLatin1,
-  writeEscapedText,
-  writeEscapedUtf8,
-  writeUint64,
-} from './json-text.ts'
-import { finite, keyText } from './key-text.ts'
+  floatText,
+  isIdName,
+  putBig,
+  writeAtom,
+  writeByteElements,
+  writeLargeBig,
+  writeOddKey,
+  writeRareTerm,
+} from './json-terms.ts'
+import { finite } from './key-text.ts'
 import { DEPTH_MAX, NEED_MORE } from './limits.ts'
-import { isWholeBinary, rareTermText } from './rare-terms.ts'
-import { atomHeader, float64, textHeader, isFalse, isNil, isTrue } from './scalar.ts'
+import { float64, isFalse, isNil, isTrue, textBytes, textHeader } from './scalar.ts'
 import { skipNested, skipTerm } from './skip.ts'
 import { uint32At } from './uint32.ts'
 
 const NEW_FLOAT_EXT = 70
-const BIT_BINARY_EXT = 77
 const COMPRESSED = 80
 const SMALL_INTEGER_EXT = 97
 const INTEGER_EXT = 98
@@ -48,7 +48,15 @@ const SMALL_ATOM_UTF8_EXT = 119
 const QUOTE = 0x22
 const COMMA = 0x2c
 const COLON = 0x3a
-const SAFE_HIGH_MAX = 0x1f_ffff
+const MINUS = 0x2d
+const OPEN_LIST = 0x5b
+const CLOSE_LIST = 0x5d
+const OPEN_MAP = 0x7b
+const CLOSE_MAP = 0x7d
+/** A key that may be written without asking for room. */
+const PLAIN_KEY_BYTES_MAX = 64
+/** Room for such a key with its quotes and colon, a number or literal, and what follows it. */
+const TOKEN_BYTES_MAX = PLAIN_KEY_BYTES_MAX + 64
 
 /** A container's kind, on a stack; PLAIN is a tuple, or a list at its improper tail. */
 const MAP = 0
@@ -112,12 +120,44 @@ function transcode(
   let left = 0
   let isIdKey = false
   let isKeyRead = true
+  // What is written is target[0, at); `out` learns of it before others write to it, and at the end.
+  let target = out.bytes
+  let at = out.length
   for (;;) {
+    if (target.length - at < TOKEN_BYTES_MAX) {
+      out.length = at
+      out.reserve(TOKEN_BYTES_MAX)
+      target = out.bytes
+    }
     if (!isKeyRead) {
-      const behind = skipNested(bytes, pos, end, depth)
-      if (behind === NEED_MORE) throw truncated(end)
-      isIdKey = writeKey(bytes, pos, behind, out, isNulDropped)
-      pos = behind
+      const header = pos < end ? textHeader(bytes[pos]!) : 0
+      const from = pos + header
+      let to = NEED_MORE
+      if (header !== 0 && from <= end) {
+        const behind = from + textBytes(bytes, pos, header)
+        if (behind > end) throw truncated(end)
+        if (behind - from <= PLAIN_KEY_BYTES_MAX) {
+          target[at] = QUOTE
+          to = copyPlain(target, at + 1, bytes, from, behind)
+        }
+        if (to !== NEED_MORE) {
+          at = to
+          isIdKey = isIdName(bytes, from, behind)
+          pos = behind
+        }
+      }
+      if (to === NEED_MORE) {
+        const behind = skipNested(bytes, pos, end, depth)
+        if (behind === NEED_MORE) throw truncated(end)
+        out.length = at
+        isIdKey = writeOddKey(bytes, pos, behind, out, isNulDropped)
+        out.reserve(TOKEN_BYTES_MAX)
+        target = out.bytes
+        at = out.length
+        pos = behind
+      }
+      target[at++] = QUOTE
+      target[at++] = COLON
       isKeyRead = true
     }
     if (pos >= end) throw truncated(end)
@@ -125,32 +165,39 @@ function transcode(
     switch (tag) {
       case SMALL_INTEGER_EXT:
         if (end - pos < 2) throw truncated(end)
-        writeUint64(out, 0, bytes[pos + 1]!)
+        at = putUint32(target, at, bytes[pos + 1]!)
         pos += 2
         break
       case INTEGER_EXT: {
         if (end - pos < 5) throw truncated(end)
         const value = uint32At(bytes, pos + 1) | 0
-        if (value < 0) out.writeByte(0x2d)
-        writeUint64(out, 0, Math.abs(value))
+        if (value < 0) target[at++] = MINUS
+        at = putUint32(target, at, Math.abs(value))
         pos += 5
         break
       }
       case NEW_FLOAT_EXT:
         if (end - pos < 9) throw truncated(end)
-        writeFloat(out, finite(float64(bytes, pos + 1), pos), isIdKey)
+        at = putAscii(target, at, floatText(finite(float64(bytes, pos + 1), pos), isIdKey))
         pos += 9
         break
       case FLOAT_EXT:
         if (end - pos < 32) throw truncated(end)
-        writeFloat(out, oldFloatAt(bytes, pos), isIdKey)
+        at = putAscii(target, at, floatText(oldFloatAt(bytes, pos), isIdKey))
         pos += 32
         break
       case SMALL_BIG_EXT:
       case LARGE_BIG_EXT: {
         const behind = skipTerm(bytes, pos, end)
         if (behind === NEED_MORE) throw truncated(end)
-        writeBig(bytes, pos, behind, out, isIdKey)
+        if (tag === SMALL_BIG_EXT && bytes[pos + 1]! <= 8) {
+          at = putBig(target, at, bytes, pos, isIdKey)
+        } else {
+          out.length = at
+          writeLargeBig(bytes, pos, behind, out, isIdKey)
+          target = out.bytes
+          at = out.length
+        }
         pos = behind
         break
       }
@@ -160,9 +207,18 @@ function transcode(
         const size = uint32At(bytes, pos + 1)
         if (size > end - from) throw truncated(end)
         pos = from + size
+        target[at++] = QUOTE
+        if (size <= PIECE_BYTES && target.length - at < size) {
+          out.length = at
+          out.reserve(size)
+          target = out.bytes
+        }
+        const to = size <= PIECE_BYTES ? copyPlain(target, at, bytes, from, pos) : NEED_MORE
+        out.length = to === NEED_MORE ? at : to
+        if (to === NEED_MORE) writeEscapedUtf8(out, bytes, from, pos, isNulDropped)
         out.writeByte(QUOTE)
-        writeEscapedUtf8(out, bytes, from, pos, isNulDropped)
-        out.writeByte(QUOTE)
+        target = out.bytes
+        at = out.length
         break
       }
       case ATOM_EXT:
@@ -171,20 +227,32 @@ function transcode(
       case SMALL_ATOM_UTF8_EXT: {
         const behind = skipTerm(bytes, pos, end)
         if (behind === NEED_MORE) throw truncated(end)
-        writeAtomValue(bytes, pos, behind, out, isNulDropped)
+        if (isNil(bytes, pos, behind)) at = putAscii(target, at, 'null')
+        else if (isTrue(bytes, pos, behind)) at = putAscii(target, at, 'true')
+        else if (isFalse(bytes, pos, behind)) at = putAscii(target, at, 'false')
+        else {
+          out.length = at
+          writeAtom(bytes, pos, behind, out, isNulDropped)
+          target = out.bytes
+          at = out.length
+        }
         pos = behind
         break
       }
       case NIL_EXT:
-        writeAscii(out, '[]')
+        target[at++] = OPEN_LIST
+        target[at++] = CLOSE_LIST
         pos += 1
         break
       case STRING_EXT: {
         const behind = skipTerm(bytes, pos, end)
         if (behind === NEED_MORE) throw truncated(end)
-        out.writeByte(0x5b)
+        target[at++] = OPEN_LIST
+        out.length = at
         writeByteElements(bytes, pos + 3, behind, out)
-        out.writeByte(0x5d)
+        out.writeByte(CLOSE_LIST)
+        target = out.bytes
+        at = out.length
         pos = behind
         break
       }
@@ -203,7 +271,8 @@ function transcode(
           pos += header
           // A list without elements is its tail, as in Erlang.
           if (opened === LIST) continue
-          writeAscii(out, opened === MAP ? '{}' : '[]')
+          target[at++] = opened === MAP ? OPEN_MAP : OPEN_LIST
+          target[at++] = opened === MAP ? CLOSE_MAP : CLOSE_LIST
           break
         }
         if (depth === DEPTH_MAX) throw tooDeep(tag, pos, DEPTH_MAX)
@@ -217,30 +286,33 @@ function transcode(
         left = count
         isKeyRead = opened !== MAP
         isIdKey = false
-        out.writeByte(opened === MAP ? 0x7b : 0x5b)
+        target[at++] = opened === MAP ? OPEN_MAP : OPEN_LIST
         continue
       }
       default: {
         if (tag === COMPRESSED) throw unknownTag(tag, pos)
         const behind = skipTerm(bytes, pos, end)
         if (behind === NEED_MORE) throw truncated(end)
-        out.writeByte(QUOTE)
-        if (tag === BIT_BINARY_EXT && isWholeBinary(bytes, pos)) {
-          writeEscapedUtf8(out, bytes, pos + 6, behind, isNulDropped)
-        } else {
-          writeEscapedText(out, rareTermText(bytes, pos, behind), isNulDropped)
-        }
-        out.writeByte(QUOTE)
+        out.length = at
+        writeRareTerm(bytes, pos, behind, out, isNulDropped)
+        target = out.bytes
+        at = out.length
         pos = behind
       }
     }
     for (;;) {
       if (level === 0) {
         if (pos !== end) throw trailing(pos, end)
+        out.length = at
         return
       }
+      if (target.length === at) {
+        out.length = at
+        out.reserve(TOKEN_BYTES_MAX)
+        target = out.bytes
+      }
       if (--left > 0) {
-        out.writeByte(COMMA)
+        target[at++] = COMMA
         isKeyRead = kind !== MAP
         // Whatever key stood last, it stood in an element that is through.
         isIdKey = false
@@ -248,42 +320,41 @@ function transcode(
       }
       if (kind === LIST) {
         // Behind the elements: NIL closes the list, a list continues it, anything else is an improper tail.
-        while (
-          pos < end &&
-          bytes[pos] === LIST_EXT &&
-          end - pos >= 5 &&
-          uint32At(bytes, pos + 1) === 0
-        ) {
-          pos += 5
-        }
+        while (isEmptyList(bytes, pos, end)) pos += 5
         if (pos >= end) throw truncated(end)
-        const tag = bytes[pos]!
-        if (tag === NIL_EXT) {
+        const tail = bytes[pos]!
+        if (tail === NIL_EXT) {
           pos++
-        } else if (tag === LIST_EXT) {
+        } else if (tail === LIST_EXT) {
           if (end - pos < 5) throw truncated(end)
           left = uint32At(bytes, pos + 1)
           if (left >= end - pos - 5) throw truncated(end)
-          if (depth === DEPTH_MAX) throw tooDeep(tag, pos, DEPTH_MAX)
+          if (depth === DEPTH_MAX) throw tooDeep(tail, pos, DEPTH_MAX)
           depth++
           tails[level - 1] = tails[level - 1]! + 1
           pos += 5
-          out.writeByte(COMMA)
+          target[at++] = COMMA
+          isIdKey = false
           break
-        } else if (tag === STRING_EXT) {
+        } else if (tail === STRING_EXT) {
           const behind = skipTerm(bytes, pos, end)
           if (behind === NEED_MORE) throw truncated(end)
-          if (behind > pos + 3) out.writeByte(COMMA)
+          if (behind > pos + 3) target[at++] = COMMA
+          out.length = at
           writeByteElements(bytes, pos + 3, behind, out)
+          out.reserve(TOKEN_BYTES_MAX)
+          target = out.bytes
+          at = out.length
           pos = behind
         } else {
           kind = PLAIN
           left = 1
-          out.writeByte(COMMA)
+          target[at++] = COMMA
+          isIdKey = false
           break
         }
       }
-      out.writeByte(kind === MAP ? 0x7d : 0x5d)
+      target[at++] = kind === MAP ? CLOSE_MAP : CLOSE_LIST
       level--
       depth -= 1 + tails[level]!
       kind = kinds[level]!
@@ -292,101 +363,6 @@ function transcode(
   }
 }
 
-/** `"key":`. @returns whether the key is `id` or ends with `_id`. */
-function writeKey(
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  out: ByteBuffer,
-  isNulDropped: boolean,
-): boolean {
-  const tag = bytes[start]!
-  const header = textHeader(tag)
-  out.writeByte(QUOTE)
-  if (header === 0) {
-    writeEscapedText(out, keyText(bytes, start, end), isNulDropped)
-  } else if (tag === ATOM_EXT || tag === SMALL_ATOM_EXT) {
-    writeEscapedLatin1(out, bytes, start + header, end, isNulDropped)
-  } else {
-    if (tag !== BINARY_EXT) checkAtomUtf8(bytes, start, start + header, end)
-    writeEscapedUtf8(out, bytes, start + header, end, isNulDropped)
-  }
-  out.writeByte(QUOTE)
-  out.writeByte(COLON)
-  const length = header === 0 ? 0 : end - start - header
-  return (
-    length >= 2 &&
-    bytes[end - 1] === 0x64 &&
-    bytes[end - 2] === 0x69 &&
-    (length === 2 || bytes[end - 3] === 0x5f)
-  )
-}
-
-function writeAtomValue(
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  out: ByteBuffer,
-  isNulDropped: boolean,
-): void {
-  if (isNil(bytes, start, end)) return writeAscii(out, 'null')
-  if (isTrue(bytes, start, end)) return writeAscii(out, 'true')
-  if (isFalse(bytes, start, end)) return writeAscii(out, 'false')
-  const tag = bytes[start]!
-  const from = start + atomHeader(tag)
-  out.writeByte(QUOTE)
-  if (tag === ATOM_EXT || tag === SMALL_ATOM_EXT) {
-    writeEscapedLatin1(out, bytes, from, end, isNulDropped)
-  } else {
-    checkAtomUtf8(bytes, start, from, end)
-    writeEscapedUtf8(out, bytes, from, end, isNulDropped)
-  }
-  out.writeByte(QUOTE)
-}
-
-/** JavaScript's shortest form is JSON. An integer under an id key is an id that came as a float. */
-function writeFloat(out: ByteBuffer, value: number, isIdKey: boolean): void {
-  const magnitude = Math.abs(value)
-  const isId =
-    isIdKey && Number.isInteger(value) && magnitude >= 0x1_0000_0000 && magnitude < 2 ** 64
-  writeAscii(out, isId ? `"${BigInt(value)}"` : String(value))
-}
-
-function writeBig(
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  out: ByteBuffer,
-  isIdKey: boolean,
-): void {
-  const count = bytes[start] === SMALL_BIG_EXT ? bytes[start + 1]! : 9
-  if (count > 8) {
-    const value = bigAt(bytes, start, end)
-    const isNumber =
-      value >= Number.MIN_SAFE_INTEGER &&
-      value <= Number.MAX_SAFE_INTEGER &&
-      !(isIdKey && (value >= 0x1_0000_0000n || value <= -0x1_0000_0000n))
-    writeAscii(out, isNumber ? String(value) : `"${value}"`)
-    return
-  }
-  let low = 0
-  let high = 0
-  const digits = start + 3
-  for (let i = Math.min(count, 4) - 1; i >= 0; i--) low = (low << 8) | bytes[digits + i]!
-  for (let i = count - 1; i >= 4; i--) high = (high << 8) | bytes[digits + i]!
-  low >>>= 0
-  high >>>= 0
-  const isString = high > SAFE_HIGH_MAX || (isIdKey && high > 0)
-  if (isString) out.writeByte(QUOTE)
-  if (bytes[start + 2] !== 0 && (low !== 0 || high !== 0)) out.writeByte(0x2d)
-  writeUint64(out, high, low)
-  if (isString) out.writeByte(QUOTE)
-}
-
-/** Bytes of a STRING_EXT as numbers between commas. */
-function writeByteElements(bytes: Uint8Array, start: number, end: number, out: ByteBuffer): void {
-  for (let pos = start; pos < end; pos++) {
-    if (pos > start) out.writeByte(COMMA)
-    writeUint64(out, 0, bytes[pos]!)
-  }
+function isEmptyList(bytes: Uint8Array, pos: number, end: number): boolean {
+  return end - pos >= 5 && bytes[pos] === LIST_EXT && uint32At(bytes, pos + 1) === 0
 }

@@ -1,6 +1,6 @@
 import { truncated } from './errors.ts'
 import { NEED_MORE } from './limits.ts'
-import { skipNested } from './skip.ts'
+import { skipElement } from './skip.ts'
 
 const SMALL_INTEGER_EXT = 97
 const NIL_EXT = 106
@@ -72,7 +72,7 @@ export class ListReader {
       this.end = this.start + 2
       return true
     }
-    const behind = skipNested(this.#source, this.#pos, this.#limit, 1)
+    const behind = skipElement(this.#source, this.#pos, this.#limit, 1)
     if (behind === NEED_MORE) throw truncated(this.#limit)
     this.start = this.#pos
     this.end = behind

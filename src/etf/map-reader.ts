@@ -1,7 +1,7 @@
 import { truncated } from './errors.ts'
 import { NEED_MORE } from './limits.ts'
 import { textHeader } from './scalar.ts'
-import { skipNested } from './skip.ts'
+import { skipElement } from './skip.ts'
 
 const MAP_EXT = 116
 
@@ -56,9 +56,9 @@ export class MapReader {
     const bytes = this.#bytes
     const end = this.#end
     const keyTerm = this.#pos
-    const keyEnd = skipNested(bytes, keyTerm, end, 1)
+    const keyEnd = skipElement(bytes, keyTerm, end, 1)
     if (keyEnd === NEED_MORE) throw truncated(end)
-    const valueEnd = skipNested(bytes, keyEnd, end, 1)
+    const valueEnd = skipElement(bytes, keyEnd, end, 1)
     if (valueEnd === NEED_MORE) throw truncated(end)
     const tag = bytes[keyTerm]!
     const header = textHeader(tag)

@@ -3,6 +3,7 @@
  * MapReader, ListReader or skipTerm and hold one whole term. A range of -1 (absent) answers null or false.
  */
 import { latin1Text, utf8Text } from './text.ts'
+import { uint32At } from './uint32.ts'
 
 const NEW_FLOAT_EXT = 70
 const SMALL_INTEGER_EXT = 97
@@ -165,6 +166,12 @@ export function atomHeader(tag: number): number {
 /** As atomHeader, and for binaries. */
 export function textHeader(tag: number): number {
   return tag === BINARY_EXT ? 5 : atomHeader(tag)
+}
+
+/** Length of a binary's or atom's text, whose header of `header` bytes is there. */
+export function textBytes(bytes: Uint8Array, pos: number, header: number): number {
+  if (header === 5) return uint32At(bytes, pos + 1)
+  return header === 3 ? (bytes[pos + 1]! << 8) | bytes[pos + 2]! : bytes[pos + 1]!
 }
 
 const floatBytes = new Uint8Array(8)

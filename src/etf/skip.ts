@@ -197,6 +197,37 @@ export function skipNested(bytes: Uint8Array, start: number, end: number, levels
   }
 }
 
+/** skipNested with a shorter way for the scalars that most elements are. */
+export function skipElement(bytes: Uint8Array, start: number, end: number, levels: number): number {
+  let behind = NEED_MORE
+  if (end - start >= 5) {
+    switch (bytes[start]) {
+      case SMALL_INTEGER_EXT:
+        return start + 2
+      case INTEGER_EXT:
+        return start + 5
+      case NIL_EXT:
+        return start + 1
+      case SMALL_BIG_EXT:
+        behind = start + 3 + bytes[start + 1]!
+        break
+      case BINARY_EXT:
+        behind = start + 5 + uint32At(bytes, start + 1)
+        break
+      case SMALL_ATOM_EXT:
+      case SMALL_ATOM_UTF8_EXT:
+        behind = start + 2 + bytes[start + 1]!
+        break
+      case ATOM_EXT:
+        if (bytes[start + 1] === 0) behind = start + 3 + bytes[start + 2]!
+        break
+      default:
+    }
+  }
+  if (behind !== NEED_MORE) return behind > end ? NEED_MORE : behind
+  return skipNested(bytes, start, end, levels)
+}
+
 /** Terms that no payload of Discord holds, but that Erlang writes: bit strings, funs, pids, ports, references. */
 function skipRareTerm(bytes: Uint8Array, start: number, end: number): number {
   const tag = bytes[start]!

@@ -91,6 +91,17 @@ describe('encodeTerm writes', () => {
   })
 })
 
+test('atoms of one name keep their tags apart', () => {
+  const name = new Atom('115 nil')
+  const hex = (atoms: 100 | 115 | 119): string =>
+    Buffer.from(encodeTerm([name, null], { atoms })).toString('hex')
+  for (let round = 0; round < 2; round++) {
+    expect(hex(115)).toBe('836c000000027307313135206e696c73036e696c6a')
+    expect(hex(100)).toBe('836c00000002640007313135206e696c6400036e696c6a')
+    expect(hex(119)).toBe('836c000000027707313135206e696c77036e696c6a')
+  }
+})
+
 describe('encodeTerm refuses', () => {
   test.each([
     ['NaN', Number.NaN, 'ETF_BAD_VALUE'],
