@@ -6,12 +6,16 @@ import { memoryCounters, seededRandom, silentLog, systemClock } from '../../src/
 import { openDatabase } from '../../src/cache/index.ts'
 import type { Sim } from '../../sim/index.ts'
 import type { Program } from '../support/program.ts'
+import { until } from '../support/until.ts'
 import { checkState, describeFindings, expectedStates, readState } from './checker/index.ts'
 import { everyMutation, gapLines, ledgerOf, startDiscord, startGateway, untilReady } from './run.ts'
 
 const SHARDS = 2
 const KILLS = 20
 const SEED = 7
+/** Changes of the world in the life of one process, in so many turns: all of them fit into the replay. */
+const CHANGES = 80
+const TURNS = 8
 
 describe(`the embedded default, killed ${KILLS} times`, () => {
   const folder = mkdtempSync(join(tmpdir(), 'gateway-embedded-'))
@@ -22,23 +26,26 @@ describe(`the embedded default, killed ${KILLS} times`, () => {
   let identifiesAfterFirst: number
 
   beforeAll(async () => {
-    sim = await startDiscord({ shards: SHARDS, guilds: 40, rate: 0, seed: SEED })
+    sim = await startDiscord({ shards: SHARDS, guilds: 80, rate: 0, seed: SEED })
     for (let kill = 0; kill <= KILLS; kill++) {
       const gateway = startGateway(sim, [`-data=${dataDir}`])
       gateways.push(gateway)
       await untilReady(gateway, SHARDS)
       identifiesAfterFirst ??= sim.ledger.identifies.length
-      sim.setRate(300)
-      everyMutation(sim)
-      if (kill === KILLS) break
+      if (kill % 5 === 0) everyMutation(sim)
       // Within a flush, between flushes, while sequences are saved: wherever it is by then.
-      await new Promise((resolve) => setTimeout(resolve, random() * 700))
+      const killAt = performance.now() + random() * 1500
+      for (let turn = 0; turn < TURNS; turn++) {
+        sim.step(CHANGES / TURNS)
+        await sleep((killAt - performance.now()) / (TURNS - turn))
+      }
+      if (kill === KILLS) break
       gateway.kill('SIGKILL')
       await gateway.exited
+      sim.step(CHANGES / TURNS)
     }
-    sim.setRate(0)
     // A clean end flushes and saves what was read; the store itself is read below.
-    await new Promise((resolve) => setTimeout(resolve, 500))
+    await until(() => sim.sessions.every(({ lastSent, sequence }) => lastSent === sequence))
     expect(await gateways.at(-1)!.stop()).toEqual({ code: 0, signal: null })
   }, 180_000)
 
@@ -78,3 +85,7 @@ describe(`the embedded default, killed ${KILLS} times`, () => {
     }
   })
 })
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)))
+}
