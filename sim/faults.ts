@@ -111,10 +111,7 @@ function strike(
       return
     case 'reconnect':
       connection.sendControl(Opcode.Reconnect, null)
-      gateway.clock.setTimeout(
-        () => connection.close(4000, 'Reconnect requested.'),
-        request.ms ?? 3000,
-      )
+      gateway.later(() => connection.close(4000, 'Reconnect requested.'), request.ms ?? 3000)
       return
     case 'invalid-session': {
       const resumable = request.resumable ?? false

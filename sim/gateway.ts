@@ -3,10 +3,11 @@
  * See [Discord Docs/Gateway].
  */
 import { randomBytes } from 'node:crypto'
-import type { Clock } from '../src/base/index.ts'
+import type { Clock, Timer } from '../src/base/index.ts'
 import { EVENTS, isEventName, Opcode, shardOfGuild } from '../src/discord/index.ts'
 import type { Connection } from './connection.ts'
 import { EncodedEvent } from './encoded-event.ts'
+import { IdentifyBudget } from './identify-budget.ts'
 import { checkIdentify, checkResume, isRefusal, isToken } from './identify.ts'
 import type { Identify } from './identify.ts'
 import type { EndCause, LedgerResume } from './ledger.ts'
@@ -15,6 +16,7 @@ import { optionalFields, unknownEvent } from './liberties.ts'
 import type { Liberty, SimOptions } from './options.ts'
 import { NextFaults } from './next-faults.ts'
 import { readyOf, RESUMED_TRACE } from './ready.ts'
+import { Routes } from './routes.ts'
 import { replayCapacity, Session } from './session.ts'
 import type { ClientView, SimWorld, WorldEvent } from './sim-world.ts'
 import { EtfWriter } from './wire/etf-writer.ts'
@@ -24,7 +26,6 @@ import type { WireMap, WireValue } from './wire/value.ts'
 const ENDED_SESSIONS_MAX = 10_000
 const DUPLICATE_EVERY = 50
 const UNKNOWN_EVERY = 100
-const DAY_MS = 86_400_000
 
 export interface GatewayFacts {
   readonly options: SimOptions
@@ -44,20 +45,16 @@ export class Gateway {
   readonly sessions = new Map<string, Session>()
   readonly connections = new Set<Connection>()
   readonly nextFaults = new NextFaults()
-  /** Identifies left today. */
-  identifiesLeft: number
+  readonly budget: IdentifyBudget
   isTokenReset = false
   eventsEmitted = 0
   eventsDispatched = 0
   readonly #token: string
   readonly #resumeUrl: () => string
   readonly #liberties: ReadonlySet<string>
-  readonly #dayEndsAtMs: number
   readonly #ended = new Map<string, Session>()
-  /** Live sessions by shard count, then by shard id: several may share a shard. */
-  readonly #routes = new Map<number, Map<number, Set<Session>>>()
-  /** Monotonic ms of the last identify of a bucket. */
-  readonly #buckets = new Map<number, number>()
+  readonly #routes = new Routes()
+  readonly #timers = new Set<Timer>()
   /** Monotonic ms of the last request for all members of a guild; per bot, over all sessions. */
   readonly #allMembers = new Map<bigint, number>()
 
@@ -79,17 +76,31 @@ export class Gateway {
       eventsMax: facts.options.ledgerEvents,
       bytesMax: facts.options.ledgerMib * 1024 * 1024,
     })
-    this.identifiesLeft = facts.options.identifyLimit
-    this.#dayEndsAtMs = facts.clock.monotonic() + DAY_MS
+    this.budget = new IdentifyBudget(facts.clock, {
+      left: facts.options.identifyLimit,
+      maxConcurrency: facts.options.maxConcurrency,
+      windowMs: facts.options.identifyWindowMs,
+    })
+  }
+
+  /** Ends every session, with nothing left that would happen later. */
+  stop(): void {
+    for (const timer of this.#timers) this.clock.clearTimeout(timer)
+    this.#timers.clear()
+    for (const session of this.sessions.values()) this.endSession(session, 'stopped', null)
+  }
+
+  /** Calls `fn` after `ms`, unless the simulator was stopped. */
+  later(fn: () => void, ms: number): void {
+    const timer = this.clock.setTimeout(() => {
+      this.#timers.delete(timer)
+      fn()
+    }, ms)
+    this.#timers.add(timer)
   }
 
   takes(liberty: Liberty): boolean {
     return this.#liberties.has(liberty)
-  }
-
-  /** Until the budget is filled up again. */
-  resetAfterMs(): number {
-    return Math.max(0, Math.round(this.#dayEndsAtMs - this.clock.monotonic()))
   }
 
   accepts(token: string): boolean {
@@ -117,8 +128,6 @@ export class Gateway {
       }
       return this.sendInvalidSession(connection, false)
     }
-    this.#buckets.set(request.shardId % this.options.maxConcurrency, this.clock.monotonic())
-    this.identifiesLeft--
     this.#startSession(connection, request)
   }
 
@@ -187,9 +196,11 @@ export class Gateway {
     /** One encoding for all that see the same. */
     const encoded = new Map<WireMap, EncodedEvent>()
     const rendered = new Map<string, EncodedEvent | null>()
-    for (const [shardCount, shards] of this.#routes) {
-      const shardId = event.guildId === null ? 0 : shardOfGuild(event.guildId, shardCount)
-      for (const session of shards.get(shardId) ?? []) {
+    for (const { sessions, lastEnd } of this.#routes.to(event.guildId)) {
+      if (lastEnd !== null && (intents === 0 || (lastEnd.intents & intents) !== 0)) {
+        lastEnd.end.unheard++
+      }
+      for (const session of sessions) {
         if (intents !== 0 && (session.view.intents & intents) === 0) continue
         if (event.guildId !== null && session.stubs.has(event.guildId)) continue
         const key = `${session.view.intents}:${session.view.largeThreshold}`
@@ -245,6 +256,8 @@ export class Gateway {
       lastSent: session.lastSent,
       last: session.sequence,
       resumeSeq,
+      successor: session.successor,
+      unheard: 0,
     })
     const connection = session.reader as Connection | null
     session.reader = null
@@ -253,7 +266,7 @@ export class Gateway {
       connection.cursor = null
     }
     this.sessions.delete(session.id)
-    this.#routes.get(session.shardCount)?.get(session.shardId)?.delete(session)
+    this.#routes.remove(session, session.end)
     this.#ended.set(session.id, session)
     if (this.#ended.size > ENDED_SESSIONS_MAX) {
       for (const id of this.#ended.keys()) {
@@ -270,7 +283,7 @@ export class Gateway {
     session.reader = null
     const detachedAtMs = this.clock.monotonic()
     session.detachedAtMs = detachedAtMs
-    this.clock.setTimeout(() => {
+    this.later(() => {
       if (session.reader === null && session.detachedAtMs === detachedAtMs) {
         this.endSession(session, 'expired', null)
       }
@@ -303,11 +316,8 @@ export class Gateway {
 
   #refusalOfIdentify(request: Identify): 'concurrency' | 'budget' | 'fault' | null {
     if (this.nextFaults.take('refuse-identify', request.shardId) !== null) return 'fault'
-    if (this.identifiesLeft <= 0) return 'budget'
-    const last = this.#buckets.get(request.shardId % this.options.maxConcurrency)
-    const isTooSoon =
-      last !== undefined && this.clock.monotonic() - last < this.options.identifyWindowMs
-    return isTooSoon ? 'concurrency' : null
+    const taken = this.budget.take(request.shardId)
+    return taken === 'ok' ? null : taken
   }
 
   #recordIdentify(request: Identify | null, outcome: string, session: Session | null): void {
@@ -339,7 +349,7 @@ export class Gateway {
       connection.query.encoding === 'json' &&
       connection.query.compress === 'none'
     this.sessions.set(session.id, session)
-    this.#route(session)
+    this.#routes.add(session)
     this.#attach(connection, session)
     this.#recordIdentify(request, 'ready', session)
     if (this.nextFaults.take('no-ready', shardId) !== null) return
@@ -372,7 +382,7 @@ export class Gateway {
       this.tell(session, 'GUILD_CREATE', this.world.guildCreate(guildId, session.view), guildId)
     })
     if (session.stubs.size === 0) return
-    this.clock.setTimeout(() => {
+    this.later(() => {
       for (const guildId of session.stubs) {
         session.stubs.delete(guildId)
         if (session.end !== null || !this.hasGuild(session, guildId)) continue
@@ -387,17 +397,6 @@ export class Gateway {
     connection.session = session
   }
 
-  #route(session: Session): void {
-    let shards = this.#routes.get(session.shardCount)
-    if (shards === undefined) {
-      shards = new Map()
-      this.#routes.set(session.shardCount, shards)
-    }
-    const sessions = shards.get(session.shardId)
-    if (sessions === undefined) shards.set(session.shardId, new Set([session]))
-    else sessions.add(session)
-  }
-
   /** Sends what was missed, in order, then RESUMED, then the connection is live. */
   #replay(connection: Connection, session: Session, delayMs: number): void {
     while (connection.cursor !== null && connection.cursor <= session.sequence) {
@@ -410,7 +409,7 @@ export class Gateway {
       const entry = session.entry(connection.cursor++)
       if (entry !== undefined) connection.sendEntry(entry)
       if (delayMs > 0) {
-        this.clock.setTimeout(() => this.#replay(connection, session, delayMs), delayMs)
+        this.later(() => this.#replay(connection, session, delayMs), delayMs)
         return
       }
     }

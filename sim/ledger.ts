@@ -77,6 +77,10 @@ export interface LedgerEnd {
   readonly last: number
   /** `seq` of a RESUME that was refused, also of one that came after the end. */
   resumeSeq: number | null
+  /** A session of the same shard that began while nobody read this one: it has the later events as well. */
+  readonly successor: string | null
+  /** Events of the shard that no session took, from this end to the beginning of the shard's next session. */
+  unheard: number
 }
 
 export type EndCause =

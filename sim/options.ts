@@ -2,7 +2,7 @@
  * What the simulator can be told: one table, from which the flags, `-help` and the defaults come.
  * Names are those of startSim's options; the flag is the name in kebab-case without its unit.
  */
-import { ALL_INTENTS } from '../src/discord/index.ts'
+import { ALL_INTENTS, LARGE_GUILD_MEMBERS } from '../src/discord/index.ts'
 import type { Compression } from './wire/compressor.ts'
 import { COMPRESSIONS } from './wire/compressor.ts'
 import { KEY_ORDERS } from './wire/envelope.ts'
@@ -35,6 +35,10 @@ export interface SimOptions {
   readonly token: string
   readonly shards: number
   readonly guilds: number
+  readonly membersMax: number
+  readonly membersMedian: number
+  readonly nastyText: boolean
+  readonly largeGuildMembers: number
   readonly rate: number
   readonly seed: number
   readonly maxConcurrency: number
@@ -91,6 +95,24 @@ export const OPTIONS: readonly OptionRow[] = [
   text('token', 'token', '', "The bot token that is accepted; made from the bot's id when empty."),
   integer('shards', 'shards', 1, 1, 100_000, 'Shard count that /gateway/bot recommends.'),
   integer('guilds', 'guilds', 10, 0, 1_000_000, 'Guilds of the bot.'),
+  integer('membersMax', 'members-max', 2500, 1, 10_000_000, 'Members of the largest guild.'),
+  integer(
+    'membersMedian',
+    'members-median',
+    40,
+    1,
+    1_000_000,
+    'Half of the guilds have fewer members.',
+  ),
+  integer(
+    'largeGuildMembers',
+    'large-guild',
+    LARGE_GUILD_MEMBERS,
+    1,
+    10_000_000,
+    'Above this many members GUILD_CREATE lists only the bot and who is in voice.',
+  ),
+  flag('nastyText', 'nasty', 'NUL and other hard text in names and messages.'),
   integer('rate', 'rate', 0, 0, 1_000_000, 'Changes of the world per second; 0 = it stands still.'),
   integer('seed', 'seed', 1, 0, 0xffff_ffff, 'Seed of the world: the same seed, the same world.'),
   integer(

@@ -45,8 +45,8 @@ function answerGatewayBot(
     url,
     session_start_limit: {
       max_concurrency: maxConcurrency,
-      remaining: Math.max(0, gateway.identifiesLeft),
-      reset_after: gateway.resetAfterMs(),
+      remaining: gateway.budget.left,
+      reset_after: gateway.budget.resetAfterMs,
       total: Math.max(identifyLimit, 1000),
     },
     shards,

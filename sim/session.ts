@@ -61,6 +61,8 @@ export class Session {
   readonly stubs = new Set<bigint>()
   /** How it ended; null while it lives. */
   end: LedgerEnd | null = null
+  /** The session that took the shard while nobody read this one. */
+  successor: string | null = null
   #lastSent: number
   readonly #slots: (ReplayEntry | undefined)[]
   /** Everything up to here is gone from the buffer. */

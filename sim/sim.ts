@@ -24,6 +24,7 @@ import type { SimServer } from './server.ts'
 import type { Session } from './session.ts'
 import type { SimWorld, WorldEvent } from './sim-world.ts'
 import { World } from './world/index.ts'
+import type { WorldOptions } from './world/index.ts'
 
 export interface SimDependencies {
   readonly clock?: Clock
@@ -79,7 +80,7 @@ export class Sim {
   constructor(options: SimOptions, dependencies: SimDependencies) {
     this.options = options
     this.#clock = dependencies.clock ?? systemClock
-    this.world = dependencies.world ?? new World({ seed: options.seed, guilds: options.guilds })
+    this.world = dependencies.world ?? new World(worldOptions(options))
     this.token = options.token || tokenOf(this.world.botUser['id'] as bigint)
     this.#rate = options.rate
     this.certificate = options.tls
@@ -143,7 +144,7 @@ export class Sim {
     this.pause()
     for (const timer of this.#faultTimers) this.#clock.clearTimeout(timer)
     await this.#server?.close()
-    for (const session of this.sessions) this.gateway.endSession(session, 'stopped', null)
+    this.gateway.stop()
   }
 
   /** The world stands still until resume(). */
@@ -190,7 +191,7 @@ export class Sim {
       eventsEmitted: gateway.eventsEmitted,
       eventsDispatched: gateway.eventsDispatched,
       identifies: ledger.identifies.filter((identify) => identify.outcome === 'ready').length,
-      identifiesLeft: gateway.identifiesLeft,
+      identifiesLeft: gateway.budget.left,
       resumes: ledger.resumes.filter((resume) => resume.outcome === 'resumed').length,
       gaps: ledger.gaps().length,
       ledgerEvents: ledger.size,
@@ -231,7 +232,7 @@ export class Sim {
     this.gateway.connections.add(connection)
     if (refusal !== null) return connection.close(refusal.code, refusal.reason)
     if (this.options.helloMs === 0) this.#greet(connection)
-    else this.#clock.setTimeout(() => this.#greet(connection), this.options.helloMs)
+    else this.gateway.later(() => this.#greet(connection), this.options.helloMs)
   }
 
   #greet(connection: Connection): void {
@@ -242,6 +243,11 @@ export class Sim {
     }
     connection.hello()
   }
+}
+
+function worldOptions(options: SimOptions): WorldOptions {
+  const { seed, guilds, membersMax, membersMedian, nastyText, largeGuildMembers } = options
+  return { seed, guilds, membersMax, membersMedian, nastyText, largeGuildMembers }
 }
 
 /** `base64url(user id).……`: of the shape that Discord's tokens have. */

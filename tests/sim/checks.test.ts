@@ -52,7 +52,7 @@ describe('IDENTIFY is answered with', () => {
     client.identify(sim, more)
     expect((await client.waitClosed()).code).toBe(code)
     expect(sim.ledger.identifies.at(-1)?.outcome).toBe(String(code))
-    expect(sim.gateway.identifiesLeft).toBe(1000)
+    expect(sim.stats().identifiesLeft).toBe(1000)
   })
 
   test('op 9 false within 5 s in the same bucket', async () => {

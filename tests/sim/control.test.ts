@@ -142,6 +142,40 @@ test('a refused RESUME after the end moves the gap to what the client confirmed'
   ])
 })
 
+test('an end names the session that took over, and counts what no session took', async () => {
+  const clock = new FakeClock()
+  sim = await startSim({ guilds: 2, helloMs: 0, identifyWindowMs: 0 }, { clock })
+  const first = await connectReady(sim)
+  first.ws.terminate()
+  await until(() => sim.sessions[0]!.reader === null)
+  const second = await connectReady(sim)
+  await clock.advance(60_000)
+  second.send(1, null)
+  await second.waitOp(11)
+  await clock.advance(30_000)
+  expect(sim.ledger.ends).toMatchObject([
+    { session: first.sessionId, cause: 'expired', successor: second.sessionId, unheard: 0 },
+  ])
+  second.ws.close(1000)
+  await until(() => sim.sessions.length === 0)
+  sim.step(50)
+  expect(sim.ledger.ends[1]).toMatchObject({ cause: 'closed', successor: null })
+  const { unheard } = sim.ledger.ends[1]!
+  expect(unheard).toBeGreaterThanOrEqual(40)
+  await connectReady(sim)
+  sim.step(50)
+  expect(sim.ledger.ends[1]!.unheard).toBe(unheard)
+})
+
+test('the identify budget is filled up after a day', async () => {
+  const clock = new FakeClock()
+  sim = await startSim({ guilds: 1, helloMs: 0, identifyLimit: 1 }, { clock })
+  await connectReady(sim)
+  expect(sim.stats().identifiesLeft).toBe(0)
+  await clock.advance(86_400_000)
+  expect(sim.stats().identifiesLeft).toBe(1)
+})
+
 test('the ledger forgets bytes first, then the oldest events, and says so', () => {
   const ledger = new Ledger({ eventsMax: 10, bytesMax: 25 })
   for (let s = 1; s <= 30; s++) {
