@@ -16,8 +16,11 @@ export const EVENT_NAME_BYTES_MAX = 255
 /** A big integer of 16 KiB has 39,000 digits; its decimal text still costs under a millisecond. */
 export const BIG_BYTES_MAX = 16_384
 
-/** A compressed term says how large it is; what says more than this is not inflated. */
-export const INFLATED_BYTES_MAX = 64 * 1024 * 1024
+/**
+ * A compressed term says how large it is; what says more than this is not inflated. A byte can become an
+ * object of forty, so that this is also what a small frame can cost a reader of values.
+ */
+export const INFLATED_BYTES_MAX = 16 * 1024 * 1024
 
-/** Output of encodeTerm, termToJson and the editors: six times the largest inflated term. */
+/** Output of encodeTerm, termToJson and the editors: JSON of a frame of 64 MiB in which every byte is escaped. */
 export const OUTPUT_BYTES_MAX = 384 * 1024 * 1024

@@ -204,7 +204,7 @@ describe('nesting', () => {
     expect(thrownBy(() => encodeTerm(value)).code).toBe('ETF_TOO_DEEP')
   })
 
-  test('the limit allows for what issue and docs promise', () => {
+  test('the limit is above anything that Discord nests', () => {
     expect(DEPTH_MAX).toBeGreaterThanOrEqual(1024)
   })
 })
