@@ -24,6 +24,8 @@ const CHILDREN = [
 ] as const
 /** Above this GUILD_CREATE lists only presences of those in voice. See [Discord Docs/Gateway Events#guild-create]. */
 const PRESENCES_LISTED_MAX = 75_000
+/** What a state cache looks at; the rest need not be read. */
+const TOUCHING = /^(READY|GUILD_|CHANNEL_|THREAD_|VOICE_STATE_UPDATE|PRESENCE_UPDATE)/
 
 class ClientModel {
   readonly #rows = new GuildRows()
@@ -36,10 +38,9 @@ class ClientModel {
     return { ...this.#rows.state, membership }
   }
 
-  apply(line: LedgerLine): void {
-    if (line.d === null) throw new RangeError(`The ledger has no bytes of ${line.t} ${line.s}`)
-    const guildClass = this.#lifecycle.apply(line)
-    const d = jsonMap(readTerm(line.d))
+  /** @param d what the line's bytes say. */
+  apply(line: LedgerLine, d: JsonMap): void {
+    const guildClass = this.#lifecycle.apply(line, d)
     if (line.t === 'READY') this.#afterReady()
     else if (line.t === 'GUILD_CREATE') this.#onGuildCreate(d, guildClass)
     else if (line.t === 'GUILD_DELETE') this.#onGuildDelete(d, guildClass)
@@ -59,7 +60,7 @@ class ClientModel {
     if (guildClass === 'unavailable') return this.#mark(guild)
     const own = new Map(Object.entries(d))
     for (const child of CHILDREN) own.delete(child)
-    this.#rows.put('guilds', guild, { data: Object.fromEntries(own), unavailable: false })
+    this.#rows.put('guilds', guild, '', { data: Object.fromEntries(own), unavailable: false })
     this.#replaceList('channels', guild, maps(d['channels']))
     this.#replaceList('roles', guild, maps(d['roles']))
     this.#replaceList('emojis', guild, maps(d['emojis']))
@@ -82,8 +83,8 @@ class ClientModel {
   }
 
   #mark(guild: string): void {
-    const row = this.#rows.get('guilds', guild)
-    if (row !== undefined) this.#rows.put('guilds', guild, { ...row, unavailable: true })
+    const row = this.#rows.get('guilds', guild, '')
+    if (row !== undefined) this.#rows.put('guilds', guild, '', { ...row, unavailable: true })
   }
 
   #onEvent(t: string, d: JsonMap, guild: string): void {
@@ -91,34 +92,34 @@ class ClientModel {
       case 'GUILD_UPDATE': {
         const own = new Map(Object.entries(d))
         for (const child of CHILDREN) own.delete(child)
-        this.#rows.merge('guilds', textOf(d['id']), Object.fromEntries(own), false)
+        this.#rows.merge('guilds', textOf(d['id']), '', Object.fromEntries(own), false)
         return
       }
       case 'CHANNEL_CREATE':
       case 'CHANNEL_UPDATE':
-        return this.#rows.put('channels', `${guild}/${textOf(d['id'])}`, { data: d })
+        return this.#rows.put('channels', guild, textOf(d['id']), { data: d })
       case 'CHANNEL_DELETE':
-        this.#rows.delete('channels', `${guild}/${textOf(d['id'])}`)
+        this.#rows.delete('channels', guild, textOf(d['id']))
         return this.#rows.sweep('threads', guild, (row) => row['parent_id'] === d['id'])
       case 'CHANNEL_PINS_UPDATE': {
         const at = d['last_pin_timestamp']
         if (at === undefined) return
         const pin = { last_pin_timestamp: at }
-        const key = `${guild}/${textOf(d['channel_id'])}`
-        this.#rows.merge('channels', key, pin, false)
-        return this.#rows.merge('threads', key, pin, false)
+        const id = textOf(d['channel_id'])
+        this.#rows.merge('channels', guild, id, pin, false)
+        return this.#rows.merge('threads', guild, id, pin, false)
       }
       case 'GUILD_ROLE_CREATE':
       case 'GUILD_ROLE_UPDATE': {
         const role = d['role'] as JsonMap
-        return this.#rows.put('roles', `${guild}/${textOf(role['id'])}`, { data: role })
+        return this.#rows.put('roles', guild, textOf(role['id']), { data: role })
       }
       case 'GUILD_ROLE_DELETE':
         return this.#onRoleDelete(guild, d['role_id'] ?? null)
       case 'GUILD_EMOJIS_UPDATE':
         return this.#replaceList('emojis', guild, maps(d['emojis']))
       case 'GUILD_STICKERS_UPDATE':
-        return this.#rows.merge('guilds', guild, { stickers: d['stickers'] ?? [] }, false)
+        return this.#rows.merge('guilds', guild, '', { stickers: d['stickers'] ?? [] }, false)
       default:
         if (t.startsWith('THREAD_')) this.#onThread(t, d, guild)
         else this.#onPerson(t, d, guild)
@@ -127,25 +128,25 @@ class ClientModel {
 
   /** Discord sends no member update for a deleted role. */
   #onRoleDelete(guild: string, roleId: Json): void {
-    this.#rows.delete('roles', `${guild}/${textOf(roleId)}`)
-    for (const [key, row] of this.#rows.rowsOf('members', guild)) {
+    this.#rows.delete('roles', guild, textOf(roleId))
+    for (const [id, row] of this.#rows.rowsOf('members', guild)) {
       const roles = (row['data'] as JsonMap)['roles']
       if (!Array.isArray(roles) || !roles.includes(roleId)) continue
-      this.#rows.merge('members', key, { roles: roles.filter((role) => role !== roleId) }, false)
+      const kept = roles.filter((role) => role !== roleId)
+      this.#rows.merge('members', guild, id, { roles: kept }, false)
     }
   }
 
   #onThread(t: string, d: JsonMap, guild: string): void {
-    const key = `${guild}/${String(d['id'] as string)}`
     switch (t) {
       case 'THREAD_CREATE':
       case 'THREAD_UPDATE':
         if ((d['thread_metadata'] as JsonMap)['archived'] === true)
-          this.#rows.delete('threads', key)
+          this.#rows.delete('threads', guild, textOf(d['id']))
         else this.#putThread(guild, d)
         return
       case 'THREAD_DELETE':
-        return this.#rows.delete('threads', key)
+        return this.#rows.delete('threads', guild, textOf(d['id']))
       case 'THREAD_LIST_SYNC': {
         const channels = d['channel_ids'] as readonly Json[] | undefined
         this.#rows.sweep(
@@ -157,7 +158,7 @@ class ClientModel {
         return
       }
       case 'THREAD_MEMBERS_UPDATE':
-        return this.#rows.merge('threads', key, { member_count: d['member_count'] ?? null }, false)
+        return this.#rows.merge('threads', guild, textOf(d['id']), only(d, 'member_count'), false)
       default:
         return
     }
@@ -169,11 +170,11 @@ class ClientModel {
         this.#putMember(guild, d)
         return this.#count(guild, 1)
       case 'GUILD_MEMBER_UPDATE':
-        return this.#rows.merge('members', memberKey(guild, d), without(d, ['guild_id']), true)
+        return this.#rows.merge('members', guild, userOf(d), without(d, ['guild_id']), true)
       case 'GUILD_MEMBER_REMOVE': {
-        const key = memberKey(guild, d)
+        const id = userOf(d)
         for (const table of ['members', 'voice_states', 'presence'] as const) {
-          this.#rows.delete(table, key)
+          this.#rows.delete(table, guild, id)
         }
         return this.#count(guild, -1)
       }
@@ -186,9 +187,9 @@ class ClientModel {
       case 'PRESENCE_UPDATE':
         return this.#putPresence(guild, d)
       case 'GUILD_BAN_ADD':
-        return this.#rows.put('bans', memberKey(guild, d), { data: without(d, ['guild_id']) })
+        return this.#rows.put('bans', guild, userOf(d), { data: without(d, ['guild_id']) })
       case 'GUILD_BAN_REMOVE':
-        return this.#rows.delete('bans', memberKey(guild, d))
+        return this.#rows.delete('bans', guild, userOf(d))
       default:
         return
     }
@@ -196,37 +197,37 @@ class ClientModel {
 
   /** No member event carries member_count: it is counted. */
   #count(guild: string, move: number): void {
-    const data = this.#rows.get('guilds', guild)?.['data'] as JsonMap | undefined
+    const data = this.#rows.get('guilds', guild, '')?.['data'] as JsonMap | undefined
     const count = data?.['member_count']
     if (typeof count !== 'number') return
-    this.#rows.merge('guilds', guild, { member_count: Math.max(0, count + move) }, false)
+    this.#rows.merge('guilds', guild, '', { member_count: Math.max(0, count + move) }, false)
   }
 
   #replaceList(table: StateTable, guild: string, list: readonly JsonMap[]): void {
     this.#rows.sweep(table, guild)
-    for (const data of list) this.#rows.put(table, `${guild}/${textOf(data['id'])}`, { data })
+    for (const data of list) this.#rows.put(table, guild, textOf(data['id']), { data })
   }
 
   #putThread(guild: string, data: JsonMap): void {
     const row = { data, parent_id: data['parent_id'] ?? null }
-    this.#rows.put('threads', `${guild}/${textOf(data['id'])}`, row)
+    this.#rows.put('threads', guild, textOf(data['id']), row)
   }
 
   #putMember(guild: string, member: JsonMap): void {
-    this.#rows.put('members', memberKey(guild, member), { data: without(member, ['guild_id']) })
+    this.#rows.put('members', guild, userOf(member), { data: without(member, ['guild_id']) })
   }
 
   /** channel_id null: the user left voice. */
   #putVoiceState(guild: string, state: JsonMap): void {
-    const key = `${guild}/${textOf(state['user_id'])}`
-    if ((state['channel_id'] ?? null) === null) this.#rows.delete('voice_states', key)
-    else this.#rows.put('voice_states', key, { data: without(state, ['guild_id', 'member']) })
+    const id = textOf(state['user_id'])
+    if ((state['channel_id'] ?? null) === null) this.#rows.delete('voice_states', guild, id)
+    else this.#rows.put('voice_states', guild, id, { data: without(state, ['guild_id', 'member']) })
   }
 
   #putPresence(guild: string, presence: JsonMap): void {
-    const key = memberKey(guild, presence)
-    if (presence['status'] === 'offline') this.#rows.delete('presence', key)
-    else this.#rows.put('presence', key, { data: without(presence, ['guild_id']) })
+    const id = userOf(presence)
+    if (presence['status'] === 'offline') this.#rows.delete('presence', guild, id)
+    else this.#rows.put('presence', guild, id, { data: without(presence, ['guild_id']) })
   }
 }
 
@@ -243,12 +244,16 @@ export function expectedStates(input: {
   const least = new ClientModel()
   const most = new ClientModel()
   let isSure = true
+  const canDiffer = input.gaps.length > 0
   for (const line of input.ledger) {
     const receipt = receipts.of(line)
     if (receipt === 'impossible') continue
-    most.apply(line)
-    if (receipt === 'sure') least.apply(line)
-    else isSure = false
+    if (receipt === 'possible') isSure = false
+    if (!TOUCHING.test(line.t)) continue
+    if (line.d === null) throw new RangeError(`The ledger has no bytes of ${line.t} ${line.s}`)
+    const d = jsonMap(readTerm(line.d))
+    if (receipt === 'sure') least.apply(line, d)
+    if (canDiffer) most.apply(line, d)
   }
   return isSure ? [least.state] : [least.state, most.state]
 }
@@ -266,6 +271,10 @@ function guildOf(d: JsonMap): string {
   return d['guild_id'] === undefined ? '' : textOf(d['guild_id'])
 }
 
-function memberKey(guild: string, d: JsonMap): string {
-  return `${guild}/${textOf((d['user'] as JsonMap)['id'])}`
+function userOf(d: JsonMap): string {
+  return textOf((d['user'] as JsonMap)['id'])
+}
+
+function only(d: JsonMap, key: string): JsonMap {
+  return { [key]: d[key] ?? null }
 }

@@ -1,58 +1,64 @@
-/** Rows of all tables, with the wide changes that one event may make. */
+/** Rows of all tables, guild by guild, with the wide changes that one event may make. */
 import type { JsonMap } from './json-form.ts'
 import { STATE_TABLES } from './state.ts'
 import type { Row, State, StateTable } from './state.ts'
 
-export class GuildRows {
-  readonly #tables: Record<StateTable, Map<string, Row>>
+/** Child id → row; a guild's own row has the child id ''. */
+type Children = Map<string, Row>
+type Guilds = Map<string, Children>
 
-  constructor() {
-    const empty = STATE_TABLES.map((table) => [table, new Map<string, Row>()] as const)
-    this.#tables = Object.fromEntries(empty) as unknown as Record<StateTable, Map<string, Row>>
-  }
+export class GuildRows {
+  readonly #tables: ReadonlyMap<StateTable, Guilds> = new Map(
+    STATE_TABLES.map((table) => [table, new Map()]),
+  )
 
   get state(): State {
-    return this.#tables
+    const state: Partial<Record<StateTable, Map<string, Row>>> = {}
+    for (const [table, guilds] of this.#tables) {
+      const rows = new Map<string, Row>()
+      for (const [guild, children] of guilds) {
+        for (const [id, row] of children) rows.set(id === '' ? guild : `${guild}/${id}`, row)
+      }
+      state[table] = rows
+    }
+    return state as State
   }
 
-  get(table: StateTable, key: string): Row | undefined {
-    return this.#tables[table].get(key)
+  get(table: StateTable, guild: string, id: string): Row | undefined {
+    return this.#tables.get(table)?.get(guild)?.get(id)
   }
 
-  put(table: StateTable, key: string, row: Row): void {
-    this.#tables[table].set(key, row)
+  put(table: StateTable, guild: string, id: string, row: Row): void {
+    const guilds = this.#tables.get(table)!
+    const children = guilds.get(guild)
+    if (children === undefined) guilds.set(guild, new Map([[id, row]]))
+    else children.set(id, row)
   }
 
-  delete(table: StateTable, key: string): void {
-    this.#tables[table].delete(key)
+  delete(table: StateTable, guild: string, id: string): void {
+    this.#tables.get(table)?.get(guild)?.delete(id)
   }
 
   /** Merges into the stored object; inserts the row when there is none, if `isInserted`. */
-  merge(table: StateTable, key: string, data: JsonMap, isInserted: boolean): void {
-    const row = this.#tables[table].get(key)
+  merge(table: StateTable, guild: string, id: string, data: JsonMap, isInserted: boolean): void {
+    const row = this.get(table, guild, id)
     if (row === undefined && !isInserted) return
     const before = (row?.['data'] ?? {}) as JsonMap
-    this.#tables[table].set(key, { ...row, data: { ...before, ...data } })
+    this.put(table, guild, id, { ...row, data: { ...before, ...data } })
   }
 
   /** Deletes the guild's rows of a table for which `isGone` holds. */
   sweep(table: StateTable, guild: string, isGone: (row: Row) => boolean = () => true): void {
-    const prefix = `${guild}/`
-    for (const [key, row] of this.#tables[table]) {
-      if (key.startsWith(prefix) && isGone(row)) this.#tables[table].delete(key)
-    }
+    const children = this.#tables.get(table)?.get(guild)
+    for (const [id, row] of children ?? []) if (isGone(row)) children?.delete(id)
   }
 
   /** The guild and all that hangs on it. */
   removeGuild(guild: string): void {
-    this.#tables.guilds.delete(guild)
-    for (const table of STATE_TABLES) {
-      if (table !== 'guilds' && table !== 'membership') this.sweep(table, guild)
-    }
+    for (const table of STATE_TABLES) if (table !== 'membership') this.sweep(table, guild)
   }
 
-  *rowsOf(table: StateTable, guild: string): Generator<[string, Row]> {
-    const prefix = `${guild}/`
-    for (const entry of this.#tables[table]) if (entry[0].startsWith(prefix)) yield entry
+  rowsOf(table: StateTable, guild: string): [string, Row][] {
+    return [...(this.#tables.get(table)?.get(guild) ?? [])]
   }
 }

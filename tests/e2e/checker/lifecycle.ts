@@ -25,11 +25,15 @@ export class Lifecycle {
   readonly #shardOfGuild = new Map<string, number>()
   readonly #filledShards = new Set<number>()
 
-  /** The class of the event, '' where it has none; takes the event into account. */
-  apply(line: LedgerLine): string {
+  /**
+   * The class of the event, '' where it has none; takes the event into account.
+   *
+   * @param known what the line's bytes say, if they were read already.
+   */
+  apply(line: LedgerLine, known?: JsonMap): string {
     if (line.t !== 'READY' && line.t !== 'GUILD_CREATE' && line.t !== 'GUILD_DELETE') return ''
     if (line.d === null) throw new RangeError(`The ledger has no bytes of ${line.t} ${line.s}`)
-    const d = jsonMap(readTerm(line.d))
+    const d = known ?? jsonMap(readTerm(line.d))
     if (line.t === 'READY') {
       this.#onReady(line.shard, d)
       return ''
