@@ -19,16 +19,15 @@ const SNOWFLAKE_DIGITS_MAX = 20
 const TWO_POW_32 = 0x1_0000_0000
 
 /**
- * The unsigned 64-bit value that the last call of readId found. Two halves, because a bigint costs an
- * allocation that most callers do not need.
+ * The 64-bit value that readId or joinHalves made last, and the same memory as two halves, low first: a
+ * bigint costs an allocation that most callers do not need, and so would a variable of more than 31 bits.
  */
-let idHigh = 0
-let idLow = 0
+const halves = new Uint32Array(2)
+const whole = new BigUint64Array(halves.buffer)
 
 /** A snowflake as bigint. @returns null for nil, absent, negative, above 2^64-1, or anything but an integer or decimal string. */
 export function snowflakeAt(bytes: Uint8Array, start: number, end: number): bigint | null {
-  if (!readId(bytes, start, end)) return null
-  return joinHalves(idHigh, idLow)
+  return readId(bytes, start, end) ? whole[0]! : null
 }
 
 /**
@@ -43,9 +42,10 @@ export function writeSnowflake(
   out: Uint8Array,
   outPos: number,
 ): boolean {
-  if (!readId(bytes, start, end) || idHigh > 0x7fff_ffff || outPos + 8 > out.length) return false
-  const high = idHigh
-  const low = idLow
+  if (!readId(bytes, start, end) || outPos + 8 > out.length) return false
+  const low = halves[0]!
+  const high = halves[1]!
+  if (high > 0x7fff_ffff) return false
   out[outPos] = high >>> 24
   out[outPos + 1] = high >>> 16
   out[outPos + 2] = high >>> 8
@@ -176,8 +176,6 @@ export function textBytes(bytes: Uint8Array, pos: number, header: number): numbe
 
 const floatBytes = new Uint8Array(8)
 const floatValue = new Float64Array(floatBytes.buffer)
-const halves = new Uint32Array(2)
-const whole = new BigUint64Array(halves.buffer)
 
 /** Whether the term is the atom whose letters are the bytes of `letters`, three or four of them. */
 function isAtom(bytes: Uint8Array, start: number, end: number, letters: number): boolean {
@@ -190,6 +188,7 @@ function isAtom(bytes: Uint8Array, start: number, end: number, letters: number):
   return value === letters
 }
 
+/** Reads an id into `halves`. False for whatever is none. */
 function readId(bytes: Uint8Array, start: number, end: number): boolean {
   if (start < 0 || end - start < 2) return false
   const tag = bytes[start]!
@@ -204,8 +203,8 @@ function readId(bytes: Uint8Array, start: number, end: number): boolean {
     let high = 0
     for (let i = Math.min(count, 4) - 1; i >= 0; i--) low = (low << 8) | bytes[digits + i]!
     for (let i = count - 1; i >= 4; i--) high = (high << 8) | bytes[digits + i]!
-    idLow = low >>> 0
-    idHigh = high >>> 0
+    halves[0] = low
+    halves[1] = high
     return bytes[start + 2] === 0 || (low === 0 && high === 0)
   }
   if (tag === BINARY_EXT) {
@@ -223,13 +222,14 @@ function readId(bytes: Uint8Array, start: number, end: number): boolean {
       high = high * 10 + carry
     }
     if (high >= TWO_POW_32) return false
-    idLow = low
-    idHigh = high
+    halves[0] = low
+    halves[1] = high
     return true
   }
   const value = integerAt(bytes, start, end)
   if (value === null || value < 0) return false
-  idHigh = Math.floor(value / TWO_POW_32)
-  idLow = value - idHigh * TWO_POW_32
+  const high = Math.floor(value / TWO_POW_32)
+  halves[0] = value - high * TWO_POW_32
+  halves[1] = high
   return true
 }

@@ -20,7 +20,7 @@ import { discordJson } from './support/discord-json.ts'
 import { accepted } from './support/vectors.ts'
 
 const SEED = 20261120
-const MUTATIONS = 30_000
+const MUTATIONS = 20_000
 const FIXTURE_BYTES_MAX = 1500
 
 const fixtures = accepted
