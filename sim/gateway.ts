@@ -2,30 +2,26 @@
  * The gateway behind all connections: sessions, who may start one, and who gets which event.
  * See [Discord Docs/Gateway].
  */
-import { randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../src/base/index.ts'
-import { EVENTS, isEventName, Opcode, shardOfGuild } from '../src/discord/index.ts'
+import { Opcode, shardOfGuild } from '../src/discord/index.ts'
 import type { Connection } from './connection.ts'
-import { EncodedEvent } from './encoded-event.ts'
+import { Dispatcher } from './dispatcher.ts'
 import { IdentifyBudget } from './identify-budget.ts'
 import { checkIdentify, checkResume, isRefusal, isToken } from './identify.ts'
 import type { Identify } from './identify.ts'
 import type { EndCause, LedgerResume } from './ledger.ts'
 import { Ledger } from './ledger.ts'
-import { optionalFields, unknownEvent } from './liberties.ts'
 import type { Liberty, SimOptions } from './options.ts'
 import { NextFaults } from './next-faults.ts'
-import { readyOf, RESUMED_TRACE } from './ready.ts'
-import { Routes } from './routes.ts'
-import { replayCapacity, Session } from './session.ts'
-import type { ClientView, SimWorld, WorldEvent } from './sim-world.ts'
+import { RESUMED_TRACE } from './ready.ts'
+import type { Session } from './session.ts'
+import { greetSession, newSession } from './session-start.ts'
+import type { SimWorld } from './sim-world.ts'
 import { EtfWriter } from './wire/etf-writer.ts'
-import type { WireMap, WireValue } from './wire/value.ts'
+import type { WireValue } from './wire/value.ts'
 
 /** Ended sessions that are remembered, so that a RESUME of one is told from a made-up id. */
 const ENDED_SESSIONS_MAX = 10_000
-const DUPLICATE_EVERY = 50
-const UNKNOWN_EVERY = 100
 
 export interface GatewayFacts {
   readonly options: SimOptions
@@ -45,15 +41,13 @@ export class Gateway {
   readonly sessions = new Map<string, Session>()
   readonly connections = new Set<Connection>()
   readonly nextFaults = new NextFaults()
+  readonly events: Dispatcher
   readonly budget: IdentifyBudget
   isTokenReset = false
-  eventsEmitted = 0
-  eventsDispatched = 0
   readonly #token: string
   readonly #resumeUrl: () => string
-  readonly #liberties: ReadonlySet<string>
+  readonly #liberties: ReadonlySet<Liberty>
   readonly #ended = new Map<string, Session>()
-  readonly #routes = new Routes()
   readonly #timers = new Set<Timer>()
   /** Monotonic ms of the last request for all members of a guild; per bot, over all sessions. */
   readonly #allMembers = new Map<bigint, number>()
@@ -75,6 +69,13 @@ export class Gateway {
     this.ledger = new Ledger({
       eventsMax: facts.options.ledgerEvents,
       bytesMax: facts.options.ledgerMib * 1024 * 1024,
+    })
+    this.events = new Dispatcher({
+      world: this.world,
+      clock: this.clock,
+      writer: this.writer,
+      ledger: this.ledger,
+      liberties: this.#liberties,
     })
     this.budget = new IdentifyBudget(facts.clock, {
       left: facts.options.identifyLimit,
@@ -128,7 +129,13 @@ export class Gateway {
       }
       return this.sendInvalidSession(connection, false)
     }
-    this.#startSession(connection, request)
+    const session = newSession(this, connection, request)
+    this.sessions.set(session.id, session)
+    this.events.routes.add(session)
+    this.#attach(connection, session)
+    this.#recordIdentify(request, 'ready', session)
+    if (this.nextFaults.take('no-ready', request.shardId) !== null) return
+    greetSession(this, session, request, this.#resumeUrl())
   }
 
   resume(connection: Connection, d: WireValue | undefined): void {
@@ -189,44 +196,6 @@ export class Gateway {
     connection.sendControl(Opcode.InvalidSession, isBare ? undefined : resumable)
   }
 
-  /** Sends an event to the sessions whose shard and intents it concerns. */
-  emit(event: WorldEvent): void {
-    this.eventsEmitted++
-    const intents = event.intents ?? (isEventName(event.t) ? EVENTS[event.t] : 0)
-    /** One encoding for all that see the same. */
-    const encoded = new Map<WireMap, EncodedEvent>()
-    const rendered = new Map<string, EncodedEvent | null>()
-    for (const { sessions, lastEnd } of this.#routes.to(event.guildId)) {
-      if (lastEnd !== null && (intents === 0 || (lastEnd.intents & intents) !== 0)) {
-        lastEnd.end.unheard++
-      }
-      for (const session of sessions) {
-        if (intents !== 0 && (session.view.intents & intents) === 0) continue
-        if (event.guildId !== null && session.stubs.has(event.guildId)) continue
-        const key = `${session.view.intents}:${session.view.largeThreshold}`
-        let result = rendered.get(key)
-        if (result === undefined) {
-          result = this.#render(event, session.view, encoded)
-          rendered.set(key, result)
-        }
-        if (result !== null) this.#append(session, result)
-      }
-    }
-    if (this.takes('unknown-events') && this.eventsEmitted % UNKNOWN_EVERY === 0) {
-      this.#sendUnknown()
-    }
-  }
-
-  /** The bot's own presence, by op 3 or in an identify. */
-  updatePresence(status: string, activities: readonly WireValue[]): void {
-    for (const event of this.world.updatePresence({ status, activities })) this.emit(event)
-  }
-
-  /** Sends an event to one session, whatever its intents. */
-  tell(session: Session, t: string, d: WireMap, guildId: bigint | null = null): void {
-    this.#append(session, new EncodedEvent(t, guildId, d, this.writer))
-  }
-
   hasGuild(session: Session, guildId: bigint): boolean {
     return (
       shardOfGuild(guildId, session.shardCount) === session.shardId &&
@@ -266,7 +235,7 @@ export class Gateway {
       connection.cursor = null
     }
     this.sessions.delete(session.id)
-    this.#routes.remove(session, session.end)
+    this.events.routes.remove(session, session.end)
     this.#ended.set(session.id, session)
     if (this.#ended.size > ENDED_SESSIONS_MAX) {
       for (const id of this.#ended.keys()) {
@@ -331,66 +300,6 @@ export class Gateway {
     })
   }
 
-  #startSession(connection: Connection, request: Identify): void {
-    const { shardId, shardCount } = request
-    const guildIds = this.world.guildIds(shardId, shardCount)
-    const botUserId = this.world.botUser['id'] as bigint
-    const session = new Session({
-      id: randomBytes(16).toString('hex'),
-      shardId,
-      shardCount,
-      view: { intents: request.intents, largeThreshold: request.largeThreshold, botUserId },
-      replayCapacity: this.options.replayEvents || replayCapacity(guildIds.length),
-      query: connection.queryText,
-      firstSequence: this.takes('ready-zero') ? -1 : 0,
-    })
-    connection.compressesPayloads =
-      request.compress &&
-      connection.query.encoding === 'json' &&
-      connection.query.compress === 'none'
-    this.sessions.set(session.id, session)
-    this.#routes.add(session)
-    this.#attach(connection, session)
-    this.#recordIdentify(request, 'ready', session)
-    if (this.nextFaults.take('no-ready', shardId) !== null) return
-    this.tell(
-      session,
-      'READY',
-      readyOf({
-        world: this.world,
-        session,
-        guildIds,
-        resumeUrl: this.#resumeUrl(),
-        version: this.takes('ready-version') ? 9 : 10,
-      }),
-    )
-    // Without GUILDS there is no GUILD_CREATE at all.
-    if ((request.intents & EVENTS.GUILD_CREATE) !== 0) this.#sendGuilds(session, guildIds)
-    const { status, activities } = request.presence ?? {}
-    if (typeof status === 'string' && Array.isArray(activities)) {
-      this.updatePresence(status, activities as readonly WireValue[])
-    }
-  }
-
-  #sendGuilds(session: Session, guildIds: readonly bigint[]): void {
-    guildIds.forEach((guildId, index) => {
-      if (index < this.options.stubs) {
-        session.stubs.add(guildId)
-        this.tell(session, 'GUILD_CREATE', { id: guildId, unavailable: true }, guildId)
-        return
-      }
-      this.tell(session, 'GUILD_CREATE', this.world.guildCreate(guildId, session.view), guildId)
-    })
-    if (session.stubs.size === 0) return
-    this.later(() => {
-      for (const guildId of session.stubs) {
-        session.stubs.delete(guildId)
-        if (session.end !== null || !this.hasGuild(session, guildId)) continue
-        this.tell(session, 'GUILD_CREATE', this.world.guildCreate(guildId, session.view), guildId)
-      }
-    }, this.options.stubMs)
-  }
-
   #attach(connection: Connection, session: Session): void {
     session.reader?.detached()
     session.reader = connection
@@ -414,55 +323,7 @@ export class Gateway {
       }
     }
     connection.cursor = null
-    this.tell(session, 'RESUMED', { _trace: [RESUMED_TRACE] })
-  }
-
-  #append(session: Session, event: EncodedEvent): void {
-    const times =
-      this.takes('duplicate-events') && session.sequence % DUPLICATE_EVERY === DUPLICATE_EVERY - 1
-        ? 2
-        : 1
-    for (let time = 0; time < times; time++) {
-      this.eventsDispatched++
-      session.append(event, (s) =>
-        this.ledger.record({
-          atMs: this.clock.now(),
-          session: session.id,
-          shard: session.shardId,
-          shardCount: session.shardCount,
-          s,
-          t: event.t,
-          guildId: event.guildId,
-          hash: event.hash,
-          d: event.etf,
-        }),
-      )
-    }
-  }
-
-  #render(
-    event: WorldEvent,
-    view: ClientView,
-    encoded: Map<WireMap, EncodedEvent>,
-  ): EncodedEvent | null {
-    const d = this.world.render(event, view)
-    if (d === null) return null
-    let result = encoded.get(d)
-    if (result === undefined) {
-      const fields = this.takes('nil-fields') ? optionalFields(event.t, d) : d
-      result = new EncodedEvent(event.t, event.guildId, fields, this.writer)
-      encoded.set(d, result)
-    }
-    return result
-  }
-
-  #sendUnknown(): void {
-    for (const session of this.sessions.values()) {
-      const { t, d } = unknownEvent(this.eventsEmitted)
-      this.tell(session, t, d)
-      const connection = session.reader as Connection | null
-      if (connection !== null && connection.cursor === null) connection.sendControl(77, d)
-    }
+    this.events.tell(session, 'RESUMED', { _trace: [RESUMED_TRACE] })
   }
 
   /** See [Discord Docs/Gateway#session-start-limit-object]: all sessions end, the token is no good any more. */

@@ -35,7 +35,7 @@ function onPresence(gateway: Gateway, d: WireMap): boolean {
   if (!Array.isArray(activities) || typeof status !== 'string' || typeof afk !== 'boolean') {
     return false
   }
-  gateway.updatePresence(status, activities as readonly WireValue[])
+  gateway.events.updatePresence(status, activities as readonly WireValue[])
   return true
 }
 
@@ -46,7 +46,7 @@ function onVoiceState(gateway: Gateway, d: WireMap): boolean {
   if (guildId === undefined || channelId === undefined) return false
   if (typeof selfMute !== 'boolean' || typeof selfDeaf !== 'boolean') return false
   const request = { guildId, channelId, selfMute, selfDeaf }
-  for (const event of gateway.world.updateVoiceState(request)) gateway.emit(event)
+  for (const event of gateway.world.updateVoiceState(request)) gateway.events.emit(event)
   return true
 }
 
@@ -63,7 +63,7 @@ function onMembers(gateway: Gateway, session: Session, d: WireMap): boolean {
   if (isAll) {
     const retryAfterMs = gateway.allMembersWaitMs(guildId)
     if (retryAfterMs > 0) {
-      gateway.tell(session, 'RATE_LIMITED', {
+      gateway.events.tell(session, 'RATE_LIMITED', {
         opcode: Opcode.RequestGuildMembers,
         retry_after: retryAfterMs / 1000,
         meta: { guild_id: guildId, ...echoed },
@@ -83,7 +83,7 @@ function onMembers(gateway: Gateway, session: Session, d: WireMap): boolean {
     },
     session.view,
   )
-  for (const chunk of chunks) gateway.tell(session, 'GUILD_MEMBERS_CHUNK', chunk, guildId)
+  for (const chunk of chunks) gateway.events.tell(session, 'GUILD_MEMBERS_CHUNK', chunk, guildId)
   return true
 }
 
@@ -93,7 +93,7 @@ function onSoundboard(gateway: Gateway, session: Session, d: WireMap): boolean {
   for (const guildId of guildIds) {
     if (!gateway.hasGuild(session, guildId)) continue
     const sounds = gateway.world.soundboardSounds(guildId)
-    gateway.tell(session, 'SOUNDBOARD_SOUNDS', sounds, guildId)
+    gateway.events.tell(session, 'SOUNDBOARD_SOUNDS', sounds, guildId)
   }
   return true
 }
@@ -105,7 +105,7 @@ function onChannelInfo(gateway: Gateway, session: Session, d: WireMap): boolean 
   if (!fields.every((field) => field === 'status' || field === 'voice_start_time')) return false
   if (!gateway.hasGuild(session, guildId)) return true
   const info = gateway.world.channelInfo(guildId)
-  gateway.tell(session, 'CHANNEL_INFO', onlyFields(info, fields as string[]), guildId)
+  gateway.events.tell(session, 'CHANNEL_INFO', onlyFields(info, fields as string[]), guildId)
   return true
 }
 

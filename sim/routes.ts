@@ -50,4 +50,10 @@ export class Routes {
       if (route !== undefined) yield route
     }
   }
+
+  *sessions(): Generator<Session> {
+    for (const shards of this.#byCount.values()) {
+      for (const route of shards.values()) yield* route.sessions
+    }
+  }
 }

@@ -169,12 +169,12 @@ export class Sim {
   /** Changes the world `count` times and sends what Discord would send. */
   step(count = 1): void {
     for (let index = 0; index < count; index++) {
-      for (const event of this.world.step()) this.gateway.emit(event)
+      for (const event of this.world.step()) this.gateway.events.emit(event)
     }
   }
 
   emit(event: WorldEvent): void {
-    this.gateway.emit(event)
+    this.gateway.events.emit(event)
   }
 
   /** @throws SimError SIM_BAD_FAULT, SIM_NO_SESSION */
@@ -188,8 +188,8 @@ export class Sim {
       sessions: gateway.sessions.size,
       connections: gateway.connections.size,
       connectedSessions: this.sessions.filter((session) => session.reader !== null).length,
-      eventsEmitted: gateway.eventsEmitted,
-      eventsDispatched: gateway.eventsDispatched,
+      eventsEmitted: gateway.events.emitted,
+      eventsDispatched: gateway.events.dispatched,
       identifies: ledger.identifies.filter((identify) => identify.outcome === 'ready').length,
       identifiesLeft: gateway.budget.left,
       resumes: ledger.resumes.filter((resume) => resume.outcome === 'resumed').length,
