@@ -118,6 +118,17 @@ describe('compressed messages', () => {
   })
 })
 
+test.each(['zlib-stream', 'zstd-stream'] as const)(
+  'a %s of stored blocks is read like any other',
+  async (compress) => {
+    const sim = await start({ compressionLevel: 0 })
+    const client = await connectReady(sim, { encoding: 'etf', compress })
+    await client.waitFor('GUILD_CREATE', 3)
+    sim.step(30)
+    await until(() => client.sequence === sim.sessions[0]!.sequence)
+  },
+)
+
 describe('the envelope', () => {
   test("has its keys in Discord's order, with nil where there is nothing", async () => {
     const client = await connect(await start({}), { encoding: 'etf' })
