@@ -33,7 +33,7 @@ export class RedisConnection {
   readonly #address: RedisAddress
   readonly #options: RedisConnectionOptions
   readonly #log: Log
-  isUp = false
+  #isUp = false
   /** Called at each connection, the first one included. */
   onUp: () => void = () => undefined
   #isClosed = false
@@ -84,6 +84,11 @@ export class RedisConnection {
     this.client.on('error', (error: Error) => this.#onError(error))
     this.client.on('close', () => this.#onClose())
     this.client.on('ready', () => this.#onReady())
+  }
+
+  /** Whether a command would be written now. */
+  get isUp(): boolean {
+    return this.#isUp && this.client.status === 'ready' && this.client.stream.writable
   }
 
   /** The address without user and password. */
@@ -144,7 +149,7 @@ export class RedisConnection {
 
   close(): void {
     this.#isClosed = true
-    this.isUp = false
+    this.#isUp = false
     this.#onFatal?.(new PushError('PUSH_CLOSED', `Redis at ${this.shown} is no longer wanted.`))
     this.client.disconnect()
   }
@@ -158,7 +163,7 @@ export class RedisConnection {
     } else {
       this.#log.info('redis: connected', {})
     }
-    this.isUp = true
+    this.#isUp = true
     this.#wasUp = true
     this.#lastError = undefined
     this.#saidCause = ''
@@ -173,8 +178,8 @@ export class RedisConnection {
 
   #onClose(): void {
     if (this.#isClosed) return
-    if (this.isUp) {
-      this.isUp = false
+    if (this.#isUp) {
+      this.#isUp = false
       this.#downSinceMs = this.#options.clock.monotonic()
     }
     const cause = this.#closeCause()
