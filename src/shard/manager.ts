@@ -17,6 +17,7 @@ import { SHARD_TIMEOUTS } from './shard-deps.ts'
 import type { GapLog, ShardDeps, ShardSettings, ShardTimeouts } from './shard-deps.ts'
 import { ShardMetrics } from './shard-metrics.ts'
 import { Shard } from './shard.ts'
+import { SHARD_STATES } from './state.ts'
 import type { ShardStatus } from './shard.ts'
 
 export interface ShardManagerOptions {
@@ -196,6 +197,7 @@ export class ShardManager {
   }
 
   #fail(error: ShardError): void {
+    if (this.#stopping.signal.aborted) return
     this.#log.error('Discord closed a shard for good: all shards are stopped', {
       code: error.code,
       error: error.message,
@@ -221,8 +223,7 @@ export class ShardManager {
 
   #gauges(counters: Counters): void {
     const shards = this.#shards
-    const states = ['waiting', 'queued', 'connecting', 'resuming', 'ready', 'parked'] as const
-    for (const state of states) {
+    for (const state of SHARD_STATES) {
       counters.gauge(
         'gateway_shards',
         () => {

@@ -36,6 +36,8 @@ export interface ShardSettings {
 export interface ShardTimeouts {
   /** From the start of the connection to HELLO. */
   readonly helloMs: number
+  /** For the proof of ownership, and for the record of an identify. */
+  readonly proveMs: number
   /** Silence beyond one heartbeat interval while READY or RESUMED is due. */
   readonly silenceMs: number
   /** How long a parked shard waits for room: a session lives about 90 s without a connection. */
@@ -47,6 +49,7 @@ export interface ShardTimeouts {
 
 export const SHARD_TIMEOUTS: ShardTimeouts = {
   helloMs: 20_000,
+  proveMs: 15_000,
   silenceMs: 15_000,
   parkMs: 45_000,
   backoffBaseMs: 1000,

@@ -132,24 +132,35 @@ export class ShardReader {
   }
 
   #onReady(bytes: Uint8Array): void {
-    const { dispatcher, marks, metrics } = this.#deps
+    const { dispatcher, marks, metrics, gaps } = this.#deps
     const { dStart, dEnd, sequence } = dispatcher.envelope
     const firstSequence = Math.max(0, sequence)
     let ready: ReturnType<typeof readySession>
-    let isTaken: boolean
     try {
       ready = readySession(bytes, dStart, dEnd)
-      if (ready === null) {
-        this.onBadFrame('protocol', 'READY without session_id')
-        return
-      }
-      marks.begin(this.#shardId, 0)
-      isTaken = dispatcher.deliver(this.#shardId, ready.sessionId, 'READY', firstSequence, bytes)
     } catch (error) {
-      this.onBadFrame('sink', `READY: ${messageOf(error)}`)
+      this.onBadFrame('malformed', `READY: ${messageOf(error)}`)
       return
     }
-    this.#keeper.begin(ready.sessionId, ready.resumeGatewayUrl, firstSequence)
+    if (ready === null) {
+      this.onBadFrame('protocol', 'READY without session_id')
+      return
+    }
+    const { sessionId } = ready
+    marks.begin(this.#shardId, 0)
+    let isTaken = true
+    try {
+      isTaken = dispatcher.deliver(this.#shardId, sessionId, 'READY', firstSequence, bytes)
+    } catch (error) {
+      // The session is good, and another identify would bring the same READY: it is skipped as a gap.
+      metrics.badFrame('sink')
+      this.badFrames++
+      this.#log.error('READY could not be read by the cache', { error: messageOf(error) })
+      const [from, to] = [firstSequence, firstSequence]
+      gaps.gap({ shardId: this.#shardId, sessionId, from, to, cause: 'poison_frame' })
+      marks.receive(this.#shardId, firstSequence)
+    }
+    this.#keeper.begin(sessionId, ready.resumeGatewayUrl, firstSequence)
     this.#refusedReady = null
     this.events++
     metrics.event('READY')

@@ -343,16 +343,26 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
    */
   async #prove(step: Step): Promise<void> {
     const generation = this.#generation
+    this.#arm(this.#deps.timeouts.proveMs, () => {
+      this.#log.warn('ownership could not be proven in time', { step: step.kind })
+      this.handle({ type: 'timeout' })
+    })
     try {
       let isProven = await this.claim.confirm()
+      if (generation !== this.#generation) return
       if (!isProven && step.kind === 'resume') {
         isProven = await this.#keeper.holds()
+        if (generation !== this.#generation) return
+        if (!isProven) {
+          this.lose()
+          return
+        }
       }
-      if (isProven && step.kind === 'identify' && generation === this.#generation) {
+      if (isProven && step.kind === 'identify') {
         await this.#permit?.commit(step.why)
+        if (generation !== this.#generation) return
         this.#isCommitted = true
       }
-      if (generation !== this.#generation) return
       this.handle({ type: isProven ? 'proven' : 'unproven' })
     } catch (error) {
       if (generation !== this.#generation) return

@@ -43,6 +43,21 @@ export type ShardState =
   | { readonly name: 'stopped' }
   | { readonly name: 'failed'; readonly closeCode: number }
 
+/** Every state's name, for the gauge of shards by state. */
+export const SHARD_STATES: readonly ShardState['name'][] = [
+  'idle',
+  'waiting',
+  'queued',
+  'connecting',
+  'proving',
+  'identifying',
+  'resuming',
+  'ready',
+  'parked',
+  'stopped',
+  'failed',
+]
+
 export type ShardEvent =
   | { readonly type: 'start'; readonly step: Step }
   /** The backoff is over. */

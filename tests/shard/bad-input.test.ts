@@ -161,6 +161,19 @@ test('an event that the sink cannot read is tried three times, then skipped as a
   ])
 })
 
+test('a READY that the sink cannot read costs no second identify', async () => {
+  world.sink.poison = 'READY'
+  world.manager(gateway.url)
+  const peer = await gateway.peer(0)
+  await peer.hello()
+  await peer.next(2)
+  await peer.ready('abc', gateway.url)
+  await peer.dispatch('TYPING_START', 2, {})
+  await until(() => world.sink.events.length === 1)
+  expect(world.gaps).toMatchObject([{ sessionId: 'abc', from: 1, to: 1, cause: 'poison_frame' }])
+  expect(gateway.peers).toHaveLength(1)
+})
+
 test('bad frames after RESUMED are new frames: nothing is skipped however many come', async () => {
   world.manager(gateway.url, { timeouts: { backoffBaseMs: 1, backoffMaxMs: 2 } })
   const first = await gateway.peer(0)

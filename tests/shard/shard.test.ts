@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { decodeTermAt } from '../../src/etf/index.ts'
+import type { ShardClaim, ShardClaims } from '../../src/shard/index.ts'
 import { until } from '../support/until.ts'
 import { FakeGateway } from './fake-gateway.ts'
 import type { FakePeer } from './fake-gateway.ts'
@@ -466,6 +467,77 @@ describe('ownership', () => {
     const manager = world.manager(gateway.url)
     await until(() => manager.status().length === 0)
     expect(gateway.peers).toEqual([])
+  })
+
+  /** One claim that cannot be confirmed while `isConfirmed` is false. */
+  function doubtful(): { claims: ShardClaims; isConfirmed: boolean; lost: AbortController } {
+    const lost = new AbortController()
+    const doubt = {
+      isConfirmed: true,
+      lost,
+      claims: {
+        run: (onClaim: (claim: ShardClaim) => void): Promise<void> => {
+          onClaim({
+            shardId: 0,
+            fence: { epoch: 1, revision: 1 },
+            lost: lost.signal,
+            confirm: () => Promise.resolve(doubt.isConfirmed),
+            release: () => Promise.resolve(),
+          })
+          return Promise.resolve()
+        },
+      },
+    }
+    return doubt
+  }
+
+  test('is proven before RESUME: by the claim, else by the fence read back', async () => {
+    const doubt = doubtful()
+    world.manager(gateway.url, { claims: doubt.claims })
+    const first = await readyPeer()
+    doubt.isConfirmed = false
+    first.drop()
+    await resumingPeer(1)
+    expect(world.sessions.calls).toContain('holds 0')
+    expect(world.managers[0]!.status()).toHaveLength(1)
+  })
+
+  test('that the store denies ends the shard instead of a RESUME', async () => {
+    const doubt = doubtful()
+    const manager = world.manager(gateway.url, { claims: doubt.claims })
+    const first = await readyPeer()
+    doubt.isConfirmed = false
+    world.sessions.lost.add(0)
+    first.drop()
+    const second = await gateway.peer(1)
+    await second.hello()
+    await until(() => manager.status().length === 0)
+    expect(second.received).toEqual([])
+  })
+
+  test('is proven before IDENTIFY by the claim alone', async () => {
+    const doubt = doubtful()
+    doubt.isConfirmed = false
+    world.manager(gateway.url, { claims: doubt.claims })
+    const first = await gateway.peer(0)
+    await first.hello()
+    await until(() => first.closeCode !== null)
+    expect(first.received).toEqual([])
+    expect(world.gate.history.slice(0, 2)).toEqual(['acquire 0', 'release 0 unused'])
+    doubt.isConfirmed = true
+    const next = await gateway.peer(gateway.peers.length)
+    await next.hello()
+    await next.next(2)
+  })
+
+  test('that is lost closes the shard at once', async () => {
+    const doubt = doubtful()
+    const manager = world.manager(gateway.url, { claims: doubt.claims })
+    const first = await readyPeer()
+    doubt.lost.abort()
+    expect(manager.status()).toEqual([])
+    await until(() => first.closeCode !== null)
+    expect(first.closeCode).toBe(4900)
   })
 
   test('waits for the store instead of identifying without it', async () => {

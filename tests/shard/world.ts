@@ -20,6 +20,7 @@ import type {
   IdentifyPermit,
   IdentifyWhy,
   SessionStore,
+  ShardClaims,
   ShardError,
   ShardManagerOptions,
   StoredSession,
@@ -167,6 +168,7 @@ export class World {
       readonly log?: Log
       readonly timeouts?: ShardManagerOptions['timeouts']
       readonly frameBytesMax?: number
+      readonly claims?: ShardClaims
       readonly ca?: string
       readonly token?: string
       readonly marks?: AckMarks
@@ -182,7 +184,8 @@ export class World {
         query: { v: 10, encoding: 'etf', compress: 'zlib-stream', ...options.query },
         gatewayUrl,
       },
-      claims: new MemoryClaims({ epoch: 1, start: 0, stop: shardCount, shardCount }),
+      claims:
+        options.claims ?? new MemoryClaims({ epoch: 1, start: 0, stop: shardCount, shardCount }),
       gate: options.gate ?? this.gate,
       sessions: this.sessions,
       sink: this.sink,
