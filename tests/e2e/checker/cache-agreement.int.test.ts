@@ -2,11 +2,14 @@
  * Two that never saw each other's code: the cache and the model of a client are told the same events of a world that
  * changes in every kind, with lost sessions and replays in between, and must end with the same rows.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { memoryCounters, seededRandom, silentLog, systemClock } from '../../../src/base/index.ts'
+import {
+  memoryCounters,
+  Secret,
+  seededRandom,
+  silentLog,
+  systemClock,
+} from '../../../src/base/index.ts'
 import {
   createCacheWriter,
   Fleet,
@@ -17,6 +20,8 @@ import {
 import type { CacheWriter, Database } from '../../../src/cache/index.ts'
 import { ALL_INTENTS, INTENTS } from '../../../src/discord/index.ts'
 import { MUTATION_KINDS } from '../../../sim/world/index.ts'
+import { freshDatabase } from '../../support/postgres.ts'
+import type { FreshDatabase } from '../../support/postgres.ts'
 import { checkState, describeFindings, expectedStates, readState } from './index.ts'
 import type { LedgerLine } from './index.ts'
 import { Lifecycle } from './lifecycle.ts'
@@ -25,16 +30,16 @@ import { RecordedRun } from './recorded-run.ts'
 const FENCE = { epoch: 1, revision: 1 }
 
 describe('the cache', () => {
-  let dataDir: string
+  let fresh: FreshDatabase
   let database: Database
   let cache: CacheWriter
   const lost: unknown[] = []
 
   beforeAll(async () => {
-    dataDir = await mkdtemp(join(tmpdir(), 'gateway-agreement-'))
+    fresh = await freshDatabase()
     const random = seededRandom(1)
     const deps = { clock: systemClock, random, log: silentLog, counters: memoryCounters() }
-    database = await openDatabase({ dataDir }, deps)
+    database = await openDatabase({ url: new Secret(fresh.url), name: 'test' }, deps)
     await migrate(database, deps)
     const fleet = await Fleet.open(database, { name: 'test', botUserId: 1n })
     const store = new SessionStore({ database, fleet, owner: 'test', log: silentLog })
@@ -52,7 +57,7 @@ describe('the cache', () => {
   afterAll(async () => {
     await cache.close()
     await database.close()
-    await rm(dataDir, { recursive: true })
+    await fresh.drop()
   })
 
   test.each([
