@@ -8,8 +8,8 @@ import type { BatchStatement, BatchStatements, PoisonRow } from './batch-stateme
 import type { Connection, Queryable } from './database.ts'
 import { isSameFence, lockShared, readFences } from './fences.ts'
 
-/** Statements on their way at a time: the next is made while the database works on the last. */
-const PIPELINE_MAX = 2
+/** Bytes on their way at a time: the next statement is made while the database works on the last. */
+const PIPELINE_BYTES_MAX = 512 * 1024
 
 /**
  * Classes 22 (data exception), 23 (constraint) and 54 (program limit): the row is at fault, a repeat
@@ -63,16 +63,28 @@ export function commitBatch(
   })
 }
 
+/** What is still on its way at the end goes with the COMMIT, which fails if it fails. */
 async function writePipelined(tx: Queryable, statements: Iterable<BatchStatement>): Promise<void> {
-  const pending: Promise<unknown>[] = []
+  const pending: { readonly written: Promise<unknown>; readonly bytes: number }[] = []
+  let pendingBytes = 0
   for (const { text, values, name } of statements) {
+    const bytes = byteLength(values)
     const written = tx.query(text, values, name)
-    // Its failure is awaited below; until then it is not unhandled.
     written.catch(() => undefined)
-    pending.push(written)
-    if (pending.length >= PIPELINE_MAX) await pending.shift()
+    pending.push({ written, bytes })
+    pendingBytes += bytes
+    while (pendingBytes > PIPELINE_BYTES_MAX && pending.length > 1) {
+      const first = pending.shift()!
+      pendingBytes -= first.bytes
+      await first.written
+    }
   }
-  await Promise.all(pending)
+}
+
+function byteLength(values: readonly unknown[]): number {
+  let bytes = 0
+  for (const value of values) if (value instanceof Uint8Array) bytes += value.length
+  return bytes
 }
 
 async function writeIsolated(

@@ -1,6 +1,7 @@
 /**
  * A connection that comes back: one pipelined pg client, opened when first used and again after it broke.
  */
+import type { Duplex } from 'node:stream'
 import pg from 'pg'
 import { redactUrl } from '../base/index.ts'
 import type { Connection, Queryable } from './database.ts'
@@ -22,6 +23,8 @@ export class ClientConnection implements Connection {
   #client: pg.Client | null = null
   #opening: Promise<pg.Client> | null = null
   #isClosed = false
+  /** Statements without an answer yet. */
+  #pending = 0
 
   /** @param setup statements that run each time it opens. */
   constructor(makeClient: MakeClient, address: string, setup = '') {
@@ -33,7 +36,7 @@ export class ClientConnection implements Connection {
   query<Row>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]> {
     return this.#turns.share(async () => {
       const client = this.#client ?? (await this.#open())
-      return await run<Row>(client, this.#address, text, values, name)
+      return (await this.#run(client, text, values, name)).rows as Row[]
     })
   }
 
@@ -41,30 +44,66 @@ export class ClientConnection implements Connection {
     return this.#turns.take(() => this.#transaction(work))
   }
 
+  /** Ends it politely when nothing is on its way, else at once. Never waits for a server that is stuck. */
   async close(): Promise<void> {
     this.#isClosed = true
     const client = this.#client ?? (await this.#opening?.catch(() => null)) ?? null
     this.#client = null
-    await client?.end().catch(() => undefined)
+    if (client === null) return
+    const stream = streamOf(client)
+    if (this.#pending > 0) stream.destroy()
+    else stream.once('finish', () => stream.destroy())
+    await client.end().catch(() => undefined)
   }
 
   async #transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
     const client = this.#client ?? (await this.#open())
-    const address = this.#address
+    let failure: { readonly error: unknown } | null = null
     const tx: Queryable = {
-      query: (text, values, name) => run(client, address, text, values, name),
+      query: async <Row>(text: string, values?: readonly unknown[], name?: string) =>
+        (await this.#run(client, text, values, name)).rows as Row[],
     }
-    const begun = tx.query('begin')
-    begun.catch(() => undefined)
+    const issue: Queryable['query'] = (text, values, name) => {
+      const issued = tx.query<never>(text, values, name)
+      issued.catch((error: unknown) => {
+        failure ??= { error }
+      })
+      return issued
+    }
+    issue('begin').catch(() => undefined)
     try {
-      const result = await work(tx)
-      await begun
-      await tx.query('commit')
-      return result
+      const result = await work({ query: issue })
+      // Behind the statements that are still on their way: Postgres rolls back if one of them fails, and says so.
+      const { command } = await this.#run(client, 'commit')
+      if (command === 'COMMIT') return result
+      throw (failure as { readonly error: unknown } | null)?.error ?? new Error('rolled back')
     } catch (error) {
       // A client that broke has nothing to roll back: the server does it by itself.
       await tx.query('rollback').catch(() => undefined)
       throw error
+    }
+  }
+
+  /** Statements of one turn of the event loop leave in one packet: a system call costs more than a statement. */
+  async #run(
+    client: pg.Client,
+    text: string,
+    values?: readonly unknown[],
+    name?: string,
+  ): Promise<pg.QueryResult> {
+    const config: pg.QueryConfig = { text }
+    if (values !== undefined) config.values = values as unknown[]
+    if (name !== undefined) config.name = name
+    const stream = streamOf(client)
+    stream.cork()
+    process.nextTick(() => stream.uncork())
+    this.#pending++
+    try {
+      return await client.query(config)
+    } catch (error) {
+      throw statementError(error, this.#address)
+    } finally {
+      this.#pending--
     }
   }
 
@@ -100,22 +139,10 @@ export class ClientConnection implements Connection {
   }
 }
 
-async function run<Row>(
-  client: pg.Client,
-  address: string,
-  text: string,
-  values?: readonly unknown[],
-  name?: string,
-): Promise<Row[]> {
-  try {
-    const config: pg.QueryConfig = { text }
-    if (values !== undefined) config.values = values as unknown[]
-    if (name !== undefined) config.name = name
-    const result = await client.query(config)
-    return result.rows as Row[]
-  } catch (error) {
-    throw statementError(error, address)
-  }
+/** The socket, which pg keeps to itself. Since pg 8; there is no public way to cork it. */
+function streamOf(client: pg.Client): Duplex {
+  return (client as unknown as { readonly connection: { readonly stream: Duplex } }).connection
+    .stream
 }
 
 /** Postgres' own errors stay as they are; everything else means that the connection broke. */

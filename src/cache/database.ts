@@ -21,8 +21,8 @@ export interface Queryable {
 
 export interface Connection extends Queryable {
   /**
-   * Runs `work` between BEGIN and COMMIT; ROLLBACK when it throws. Statements of one transaction may be
-   * issued without awaiting each: they are pipelined. All must have been awaited when `work` returns.
+   * Runs `work` between BEGIN and COMMIT; ROLLBACK when it throws. Statements need not be awaited: they are
+   * pipelined, and when one of them fails the transaction is rolled back and rejects with the first failure.
    */
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>
   close(): Promise<void>

@@ -47,8 +47,8 @@ export class EmbeddedEngine {
   }
 
   client(): pg.Client {
-    const stream = new EmbeddedStream((bytes) => {
-      this.#post({ kind: 'bytes', bytes }, [bytes.buffer as ArrayBuffer])
+    const stream = new EmbeddedStream((bytes, ends) => {
+      this.#post({ kind: 'bytes', bytes, ends }, [bytes.buffer])
     })
     this.#stream = stream
     return new pg.Client({

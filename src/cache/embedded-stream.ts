@@ -12,13 +12,21 @@ const QUERY = 0x51 // 'Q'
 const FLUSH = 0x48 // 'H'
 const TERMINATE = 0x58 // 'X'
 
+/**
+ * Hands messages to the database: whole ones, in groups that end with Sync, Query or Flush.
+ *
+ * @param ends  where each group ends in `bytes`. After an error PGlite drops the rest of what it was given
+ *              at once, so it gets one group at a time.
+ */
+export type SendMessages = (bytes: Uint8Array<ArrayBuffer>, ends: number[]) => void
+
 export class EmbeddedStream extends Duplex {
-  readonly #send: (bytes: Uint8Array) => void
+  readonly #send: SendMessages
   #pending: Buffer = Buffer.alloc(0)
   #isStarted = false
 
   /** @param send hands whole messages to the worker; answers come back through `receive`, in order. */
-  constructor(send: (bytes: Uint8Array) => void) {
+  constructor(send: SendMessages) {
     super()
     this.#send = send
   }
@@ -75,7 +83,7 @@ export class EmbeddedStream extends Duplex {
         ? (chunks[0] as Buffer)
         : Buffer.concat([this.#pending, ...chunks])
     let pos = 0
-    let cut = 0
+    const ends: number[] = []
     for (;;) {
       const header = this.#isStarted ? 5 : 4
       if (bytes.length - pos < header) break
@@ -88,10 +96,11 @@ export class EmbeddedStream extends Duplex {
         this.push(null)
         break
       }
-      if (type === SYNC || type === QUERY || type === FLUSH) cut = end
+      if (type === SYNC || type === QUERY || type === FLUSH) ends.push(end)
     }
     // Copied: the worker takes the memory, and pg reuses its own.
-    if (cut > 0) this.#send(new Uint8Array(bytes.subarray(0, cut)))
+    const cut = ends.at(-1) ?? 0
+    if (cut > 0) this.#send(new Uint8Array(bytes.subarray(0, cut)), ends)
     this.#pending = cut === bytes.length ? Buffer.alloc(0) : Buffer.from(bytes.subarray(cut))
   }
 }

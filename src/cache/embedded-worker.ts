@@ -17,9 +17,9 @@ export type EmbeddedReply =
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
   | { readonly kind: 'closed' }
 
-/** To the worker: whole protocol messages, or the order to close. */
+/** To the worker: groups of protocol messages with where each ends, or the order to close. */
 export type EmbeddedRequest =
-  | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
+  | { readonly kind: 'bytes'; readonly bytes: Uint8Array; readonly ends: readonly number[] }
   | { readonly kind: 'close' }
 
 async function main(): Promise<void> {
@@ -53,10 +53,14 @@ async function main(): Promise<void> {
       port?.close()
       return
     }
-    const answer = await database.execProtocolRaw(request.bytes)
-    // The answer may be a view of WebAssembly memory: copied before it is handed over.
-    const bytes = answer.slice()
-    reply({ kind: 'bytes', bytes }, [bytes.buffer])
+    let start = 0
+    for (const end of request.ends) {
+      const answer = await database.execProtocolRaw(request.bytes.subarray(start, end))
+      start = end
+      // The answer may be a view of WebAssembly memory: copied before it is handed over.
+      const bytes = answer.slice()
+      reply({ kind: 'bytes', bytes }, [bytes.buffer])
+    }
   }
 }
 

@@ -8,6 +8,7 @@ const START_TIMEOUT_MS = 30_000
 const STATEMENT_TIMEOUT_MS = 30_000
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
 const CONNECT_TIMEOUT_MS = 10_000
+const CLOSE_TIMEOUT_MS = 1000
 const POOL_CONNECTIONS_MAX = 4
 /** Batches of 1,000 are as fast as 5,000 and hold their locks for less long. */
 const ROWS_PER_STATEMENT_MAX = 1000
@@ -71,7 +72,8 @@ export async function openPostgres(
     },
     async close() {
       await Promise.all([...connections].map((connection) => connection.close()))
-      await pool.end()
+      // A server that is stuck must not hold up the end of the program.
+      await Promise.race([pool.end(), sleep(deps.clock, CLOSE_TIMEOUT_MS)])
     },
   }
 }
