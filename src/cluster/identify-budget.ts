@@ -35,7 +35,7 @@ export interface IdentifyBudgetOptions {
   readonly breakerMax?: number
 }
 
-export const BREAKER_WINDOW_MS = 600_000
+const BREAKER_WINDOW_MS = 600_000
 const BREAKER_MAX = 3
 const RETRY_MS = 30_000
 

@@ -1,7 +1,4 @@
-export { CLUSTER_ERRORS, ClusterError } from './errors.ts'
+export { CLUSTER_ERRORS } from './errors.ts'
 export { IdentifyBudget } from './identify-budget.ts'
-export type { IdentifyBudgetOptions } from './identify-budget.ts'
 export { MemoryClaims } from './memory-claims.ts'
-export type { MemoryClaimsOptions } from './memory-claims.ts'
 export { MemoryIdentifyGate } from './memory-identify-gate.ts'
-export type { MemoryIdentifyGateOptions } from './memory-identify-gate.ts'

@@ -20,7 +20,7 @@ export const SHARD_ERRORS = {
     'Discord refuses the token (HTTP 401). Copy it again from the Developer Portal (Bot > Reset Token) and give it by -token, -token-file or DISCORD_TOKEN.',
 } as const
 
-export type ShardErrorCode = keyof typeof SHARD_ERRORS
+type ShardErrorCode = keyof typeof SHARD_ERRORS
 
 export class ShardError extends BaseError<ShardErrorCode> {
   override readonly name = 'ShardError'

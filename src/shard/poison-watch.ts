@@ -4,7 +4,7 @@
  * skipped as a counted gap. A failure after RESUMED is a new frame, so the count starts again.
  */
 
-export const POISON_FAILURES_MAX = 3
+const POISON_FAILURES_MAX = 3
 
 export class PoisonWatch {
   #received = -1

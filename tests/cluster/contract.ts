@@ -38,7 +38,7 @@ export interface GateWorld {
   readonly fetchLimit: () => Promise<SessionStartLimit>
 }
 
-export const LIMIT: SessionStartLimit = {
+const LIMIT: SessionStartLimit = {
   total: 1000,
   remaining: 1000,
   resetAfterMs: 24 * 3600_000,

@@ -78,7 +78,7 @@ export class MemorySessions implements SessionStore {
 }
 
 /** Grants at once and writes down what became of each permit. */
-export class OpenGate implements IdentifyGate {
+class OpenGate implements IdentifyGate {
   readonly history: string[] = []
   failure: Error | null = null
 
@@ -106,7 +106,7 @@ export interface SeenEvent {
   readonly d: Buffer
 }
 
-export class ArraySink implements DispatchSink {
+class ArraySink implements DispatchSink {
   readonly events: SeenEvent[] = []
   readonly shedding: number[] = []
   isFull = false
