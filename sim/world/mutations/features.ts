@@ -63,7 +63,9 @@ export const FEATURE_MUTATIONS = {
       FEATURE_MUTATIONS.STAGE_INSTANCE_CREATE(universe, guild),
     )
     if (found === undefined) return before
-    return [...before, ...remove('STAGE_INSTANCE', guild, guild.stageInstances, found)]
+    const events = remove('STAGE_INSTANCE', guild, guild.stageInstances, found)
+    // Events may come more than once (discord-api-docs issue 4756).
+    return [...before, ...events, ...(universe.dice.chance(0.2) ? events : [])]
   },
   AUTO_MODERATION_RULE_CREATE(universe, guild) {
     return create('AUTO_MODERATION_RULE', guild, guild.autoModerationRules, {

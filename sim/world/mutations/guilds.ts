@@ -4,7 +4,7 @@ import { makeBotMember, makeGuild } from '../make-guild.ts'
 import type { Guild, Universe } from '../universe.ts'
 import { event } from '../world-event.ts'
 import type { Mutation, WorldEvent } from '../world-event.ts'
-import { joinMember, leaveMember } from './members.ts'
+import { joinMember, leaveMember, memberUpdate } from './members.ts'
 
 export const GUILD_MUTATIONS = {
   /** The bot is invited: to a new guild, or again to one that it had to leave. */
@@ -19,7 +19,10 @@ export const GUILD_MUTATIONS = {
     }
     const joined: Guild = { ...guild, joinedAtMs: timeline.nowMs }
     universe.guilds.set(joined.id, joined)
-    return [event('GUILD_CREATE', joined.id, { id: joined.id })]
+    const created = event('GUILD_CREATE', joined.id, { id: joined.id })
+    // Sources are not ordered: a member's update may overtake its guild (discord-api-docs issue 1567).
+    const isOvertaken = dice.chance(0.2)
+    return isOvertaken ? [memberUpdate(universe, joined, options.botUserId), created] : [created]
   },
   GUILD_UPDATE(universe, guild) {
     const { dice, prose } = universe

@@ -143,6 +143,17 @@ describe('checkQueue', () => {
     expect(whats.sort()).toEqual(['wrong_envelope', 'wrong_envelope', 'wrong_list'])
   })
 
+  test('names an event that a gap line calls lost, and that was handed on', () => {
+    const lists = goodLists(run, 'envelope')
+    const gaps = run.gaps.map((gap) => ({ ...gap, from: gap.from - 10 }))
+    const { ledger, ends } = run
+    const input = { payload: 'envelope', ledger, ends, gaps, whitelist: null, lists } as const
+    const findings = checkQueue(input)
+    expect(findings.length).toBeGreaterThan(5)
+    expect(new Set(findings.map(({ what }) => what))).toEqual(new Set(['gap_bounds']))
+    expect(checkQueue({ ...input, wasKilled: true })).toEqual([])
+  })
+
   test('misses nothing inside an unavoidable gap, and everything before it', () => {
     const lists = goodLists(run, 'envelope')
     const { ledger, ends } = run

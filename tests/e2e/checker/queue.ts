@@ -18,6 +18,11 @@ export interface QueueInput {
   /** Key of the list → its entries, oldest first, with version byte. */
   readonly lists: ReadonlyMap<string, readonly Uint8Array[]>
   readonly prefix?: string
+  /**
+   * Whether a process was killed in the run: it may have handed on what it could no longer acknowledge, so that its
+   * successor calls lost what is in the lists. Default false.
+   */
+  readonly wasKilled?: boolean
 }
 
 /** A dispatch of the ledger with what is expected of it. */
@@ -27,6 +32,8 @@ interface Expected {
   readonly isWanted: boolean
   /** It must be in its list: wanted, and surely received. */
   readonly isDue: boolean
+  /** A gap line calls it lost, though it may have been sent. */
+  readonly isCalledLost: boolean
 }
 
 interface Entry {
@@ -67,7 +74,8 @@ function expectedEvents(input: QueueInput): Expected[] {
     const wanted =
       isWanted(line.t, guildClass, input.whitelist) ||
       (receipt === 'possible' && line.t === 'GUILD_CREATE')
-    return { line, guildClass, isWanted: wanted, isDue: wanted && receipt === 'sure' }
+    const isCalledLost = receipt === 'possible'
+    return { line, guildClass, isWanted: wanted, isDue: wanted && receipt === 'sure', isCalledLost }
   })
 }
 
@@ -91,6 +99,11 @@ function checkEnvelopes(input: QueueInput, expected: readonly Expected[]): Findi
       if (seen.has(key)) findings.push(finding('wrong_list', entry, `is in ${list} as well`))
       seen.set(key, list)
       findings.push(...entryFindings(entry, known, `${prefix}${known.line.t}`, list))
+      if (known.isCalledLost && input.wasKilled !== true) {
+        findings.push(
+          finding('gap_bounds', known.line, `is in ${list}, and a gap line calls it lost`),
+        )
+      }
       const before = newest.get(known.line.shard)
       if (before !== undefined && before.line.n > known.line.n) {
         findings.push(
