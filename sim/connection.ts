@@ -23,6 +23,8 @@ import type { WireMap, WireValue } from './wire/value.ts'
 export interface ConnectionQuery {
   readonly encoding: 'etf' | 'json'
   readonly compress: Compression
+  /** `Host` of the upgrade: where the client can reach this server. */
+  readonly host: string
 }
 
 /** Discord's JSON has its keys in this order. */
@@ -131,6 +133,8 @@ export class Connection implements SessionReader {
     if (this.#closeSent !== null || this.isClosed) return
     this.#closeSent = { code, reason }
     this.transport.afterPieces(() => this.#ws.close(code, reason))
+    // The client may take its time to answer; from now on it gets nothing more here.
+    this.#gateway.detach(this)
   }
 
   /** Ends TCP without a word. */

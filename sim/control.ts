@@ -18,8 +18,8 @@ export function answerControl(
   request: IncomingMessage,
   response: ServerResponse,
 ): boolean {
-  const url = new URL(request.url ?? '/', 'http://sim')
-  if (!url.pathname.startsWith('/control/')) return false
+  const url = URL.parse(request.url ?? '/', 'http://sim')
+  if (url === null || !url.pathname.startsWith('/control/')) return false
   const route = `${request.method} ${url.pathname.slice('/control'.length)}`
   answer(sim, route, url.searchParams, request, response).catch((error: unknown) => {
     const status = error instanceof SimError ? 400 : 500

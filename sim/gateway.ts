@@ -28,8 +28,8 @@ export interface GatewayFacts {
   readonly world: SimWorld
   readonly clock: Clock
   readonly token: string
-  /** For READY. */
-  resumeUrl(): string
+  /** For READY: ws or wss URL of a host. */
+  gatewayUrl(host: string): string
 }
 
 export class Gateway {
@@ -45,7 +45,7 @@ export class Gateway {
   readonly budget: IdentifyBudget
   isTokenReset = false
   readonly #token: string
-  readonly #resumeUrl: () => string
+  readonly #gatewayUrl: (host: string) => string
   readonly #liberties: ReadonlySet<Liberty>
   readonly #ended = new Map<string, Session>()
   readonly #timers = new Set<Timer>()
@@ -57,7 +57,7 @@ export class Gateway {
     this.world = facts.world
     this.clock = facts.clock
     this.#token = facts.token
-    this.#resumeUrl = () => facts.resumeUrl()
+    this.#gatewayUrl = (host) => facts.gatewayUrl(host)
     this.#liberties = new Set(facts.options.liberties)
     this.writer = new EtfWriter({
       atomTag: facts.options.atoms,
@@ -135,7 +135,8 @@ export class Gateway {
     this.#attach(connection, session)
     this.#recordIdentify(request, 'ready', session)
     if (this.nextFaults.take('no-ready', request.shardId) !== null) return
-    greetSession(this, session, request, this.#resumeUrl())
+    const resumeUrl = this.options.resumeUrl || this.#gatewayUrl(connection.query.host)
+    greetSession(this, session, request, resumeUrl)
   }
 
   resume(connection: Connection, d: WireValue | undefined): void {

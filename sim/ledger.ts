@@ -241,5 +241,5 @@ export class Ledger {
 
 function add<T>(records: T[], record: T): void {
   records.push(record)
-  if (records.length > RECORDS_MAX) records.splice(0, records.length - RECORDS_MAX)
+  if (records.length > 2 * RECORDS_MAX) records.splice(0, RECORDS_MAX)
 }

@@ -50,13 +50,15 @@ export async function listen(facts: ServerFacts): Promise<SimServer> {
   server.on('request', (request, response) => facts.onRequest(request, response))
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => undefined)
-    const status = facts.refuseUpgrade(request)
-    if (status !== null) {
+    const base = `http://${request.headers.host ?? 'gateway'}`
+    const url = URL.parse(request.url ?? '/', base)
+    const status = url === null ? 400 : facts.refuseUpgrade(request)
+    if (url === null || status !== null) {
       socket.end(`HTTP/1.1 ${status} Refused\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
       return
     }
     sockets.handleUpgrade(request, socket, head, (ws) => {
-      facts.onConnection(ws, socket, new URL(request.url ?? '/', 'http://gateway'))
+      facts.onConnection(ws, socket, url)
     })
   })
   await new Promise<void>((resolve, reject) => {

@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import { systemClock } from '../src/base/index.ts'
 import type { Clock, Timer } from '../src/base/index.ts'
-import { GATEWAY_VERSION, Opcode } from '../src/discord/index.ts'
+import { GATEWAY_VERSION, Opcode, userIdOfToken } from '../src/discord/index.ts'
 import { selfSigned } from './certificate.ts'
 import type { Certificate } from './certificate.ts'
 import { Connection } from './connection.ts'
@@ -91,7 +91,7 @@ export class Sim {
       world: this.world,
       clock: this.#clock,
       token: this.token,
-      resumeUrl: () => options.resumeUrl || this.gatewayUrl,
+      gatewayUrl: (host) => this.#gatewayUrlOf(host),
     })
   }
 
@@ -106,7 +106,7 @@ export class Sim {
   }
 
   get gatewayUrl(): string {
-    return `${this.options.tls ? 'wss' : 'ws'}://${this.#authority}`
+    return this.#gatewayUrlOf(this.#authority)
   }
 
   get ledger(): Ledger {
@@ -129,7 +129,8 @@ export class Sim {
       port: this.options.port,
       certificate: this.certificate,
       onRequest: (request, response) => {
-        if (answerRest(this.gateway, this.gatewayUrl, request, response)) return
+        const gatewayUrl = this.#gatewayUrlOf(request.headers.host ?? this.#authority)
+        if (answerRest(this.gateway, gatewayUrl, request, response)) return
         if (answerControl(this, request, response)) return
         sendJson(response, 404, { message: '404: Not Found', code: 0 })
       },
@@ -199,8 +200,13 @@ export class Sim {
     }
   }
 
+  #gatewayUrlOf(host: string): string {
+    return `${this.options.tls ? 'wss' : 'ws'}://${host}`
+  }
+
   get #authority(): string {
-    return `${this.options.host}:${this.#server?.port ?? this.options.port}`
+    const { host } = this.options
+    return `${host.includes(':') ? `[${host}]` : host}:${this.#server?.port ?? this.options.port}`
   }
 
   #schedule(): void {
@@ -247,7 +253,17 @@ export class Sim {
 
 function worldOptions(options: SimOptions): WorldOptions {
   const { seed, guilds, membersMax, membersMedian, nastyText, largeGuildMembers } = options
-  return { seed, guilds, membersMax, membersMedian, nastyText, largeGuildMembers }
+  const botUserId = userIdOfToken(options.token)
+  return {
+    seed,
+    guilds,
+    membersMax,
+    membersMedian,
+    nastyText,
+    largeGuildMembers,
+    // A token names its bot: the world's bot is the one of the token that is accepted.
+    ...(botUserId === null ? {} : { botUserId: BigInt(botUserId) }),
+  }
 }
 
 /** `base64url(user id).……`: of the shape that Discord's tokens have. */
@@ -265,6 +281,7 @@ function readQuery(
   const query: ConnectionQuery = {
     encoding: encoding === 'etf' ? 'etf' : 'json',
     compress: compress === 'none' ? 'none' : (known ?? 'none'),
+    host: url.host,
   }
   if (url.searchParams.get('v') !== String(GATEWAY_VERSION)) {
     return { query, refusal: { code: 4012, reason: 'Invalid API version.' } }

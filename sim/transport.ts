@@ -70,16 +70,12 @@ export class Transport {
   hold(ms: number): void {
     if (this.#held !== null) return
     this.#held = []
-    this.#clock.setTimeout(() => {
-      const held = this.#held ?? []
-      this.#held = null
-      if (held.length > 0 && !this.isSilent)
-        this.#socket.write(Buffer.concat(held), this.#onWritten(held.length))
-    }, ms)
+    this.#clock.setTimeout(() => this.#release(), ms)
   }
 
-  /** Runs `fn` when no piece of a cut frame is left: another writer's bytes must not come between them. */
+  /** Runs `fn` when no piece of a cut frame is left and nothing is held: another writer's bytes come behind. */
   afterPieces(fn: () => void): void {
+    this.#release()
     if (this.#later === null) fn()
     else this.#later.push(fn)
   }
@@ -100,6 +96,13 @@ export class Transport {
 
   close(): void {
     this.#clock.clearTimeout(this.#stallTimer)
+  }
+
+  #release(): void {
+    const held = this.#held ?? []
+    this.#held = null
+    if (held.length === 0 || this.isSilent) return
+    this.#socket.write(Buffer.concat(held), this.#onWritten(held.length))
   }
 
   #sendSplit(opcode: number, payload: Uint8Array, sequence: number, split: Split): void {

@@ -209,4 +209,21 @@ describe('REST', () => {
     })
     expect((await fetch(`${sim.apiUrl}/users/@me`)).status).toBe(404)
   })
+
+  test('and READY name the host by which they were asked', async () => {
+    const sim = await start({ host: '0.0.0.0' })
+    const { port } = new URL(sim.url)
+    const answer = await fetch(`http://localhost:${port}/api/v10/gateway`)
+    expect(await answer.json()).toEqual({ url: `ws://localhost:${port}` })
+    const client = await connectReady(sim)
+    expect(client.of('READY')[0]!.d).toMatchObject({ resume_gateway_url: `ws://0.0.0.0:${port}` })
+  })
+
+  test('a token names the bot', async () => {
+    const sim = await start({
+      token: `${Buffer.from('81384788765712384').toString('base64url')}.x.y`,
+    })
+    const client = await connectReady(sim)
+    expect(client.of('READY')[0]!.d).toMatchObject({ user: { id: '81384788765712384' } })
+  })
 })

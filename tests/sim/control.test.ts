@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createConnection } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { SIM_ERRORS, startSim } from '../../sim/index.ts'
 import type { LedgerGap, Sim, SimOptions } from '../../sim/index.ts'
@@ -28,6 +29,15 @@ const lines = async (query: string): Promise<Record<string, unknown>[]> => {
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as Record<string, unknown>)
+}
+
+/** The answer's first bytes to a request that no client would make. */
+async function rawGet(path: string, host: string, headers = ''): Promise<string> {
+  const socket = createConnection(Number(new URL(sim.url).port), '127.0.0.1')
+  socket.write(`GET ${path} HTTP/1.1\r\nhost: ${host}\r\n${headers}\r\n`)
+  const [chunk] = (await once(socket, 'data')) as [Buffer]
+  socket.destroy()
+  return chunk.toString()
 }
 
 describe('the control endpoint', () => {
@@ -99,6 +109,10 @@ describe('the control endpoint', () => {
     expect((await post('/fault')).status).toBe(400)
     expect((await fetch(`${sim.url}/control/nothing`)).status).toBe(404)
     expect((await fetch(`${sim.url}/`)).status).toBe(404)
+    expect(await rawGet('//', 'a b')).toContain(' 404 ')
+    expect(await rawGet('//', 'a b', 'connection: upgrade\r\nupgrade: websocket\r\n')).toContain(
+      ' 400 ',
+    )
   })
 
   test('pauses the world, lets it go on, and changes its rate', async () => {
