@@ -26,7 +26,6 @@ export async function main(
     }
     const { config } = command
     const log = createLog({ level: config.logLevel, isJson: config.isProd })
-    for (const warning of config.warnings) log.warn(warning)
     let stop = (): Promise<void> => Promise.resolve()
     stopOnSignal((signal) => {
       log.info('stopping', { signal })

@@ -1,7 +1,6 @@
 /** The configuration of `gateway`, checked and typed. */
 import { readFileSync } from 'node:fs'
-import { EVENT_NAMES } from '../discord/index.ts'
-import { messageOf, nearest, Secret } from '../base/index.ts'
+import { messageOf, Secret } from '../base/index.ts'
 import { ConfigError } from './errors.ts'
 import { GATEWAY_OPTIONS } from './gateway-options.ts'
 import { parseIntents } from './intents.ts'
@@ -42,8 +41,6 @@ export interface GatewayConfig {
   readonly identifyBreakerCount: number
   /** Null: every event. */
   readonly whitelist: ReadonlySet<string> | null
-  /** Sentences for the operator that do not stop the start. */
-  readonly warnings: readonly string[]
 }
 
 export type GatewayCommand =
@@ -98,7 +95,6 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       `shards within -shards ${shardCount}`,
     )
   }
-  const warnings: string[] = []
   return {
     kind: 'run',
     config: {
@@ -127,8 +123,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       leaseTtlSeconds: Number(text('lease-ttl')),
       identifyReservePercent: Number(text('identify-reserve')),
       identifyBreakerCount: Number(text('identify-breaker')),
-      whitelist: readWhitelist(env.WHITELIST_EVENTS, warnings),
-      warnings,
+      whitelist: readWhitelist(env.WHITELIST_EVENTS),
     },
   }
 }
@@ -170,18 +165,11 @@ function readApi(value: string): string {
   return value.replace(/\/+$/, '').replace(/\/v[0-9]+$/, '')
 }
 
-function readWhitelist(value: string | undefined, warnings: string[]): ReadonlySet<string> | null {
+/** Names are kept as they are given: Discord adds events at any time. The destination warns of strange ones. */
+function readWhitelist(value: string | undefined): ReadonlySet<string> | null {
   const names = (value ?? '')
     .split(',')
     .map((name) => name.trim().toUpperCase())
     .filter((name) => name !== '')
-  if (names.length === 0) return null
-  for (const name of names) {
-    if (EVENT_NAMES.includes(name)) continue
-    const guess = nearest(name, EVENT_NAMES)
-    warnings.push(
-      `WHITELIST_EVENTS: ${name} is not an event that is known${guess === null ? '' : `; did you mean ${guess}`}. It is kept, in case Discord has added it.`,
-    )
-  }
-  return new Set(names)
+  return names.length === 0 ? null : new Set(names)
 }

@@ -135,14 +135,12 @@ test('intents are a preset, names or a number', () => {
   expect(intents('513')).toBe(513)
 })
 
-test('an unknown event on the whitelist is a warning with the nearest, and stays', () => {
-  const { whitelist, warnings } = config(['-token', 'x'], {
-    WHITELIST_EVENTS: 'MESSAGE_CREATE, GUILD_MEMBER_CHUNK',
-  })
-  expect([...(whitelist ?? [])]).toEqual(['MESSAGE_CREATE', 'GUILD_MEMBER_CHUNK'])
-  expect(warnings).toHaveLength(1)
-  expect(warnings[0]).toContain('GUILD_MEMBERS_CHUNK')
+test('the whitelist is a set of names, unset means every event', () => {
+  const env = { WHITELIST_EVENTS: ' MESSAGE_CREATE, message_delete,,NOT_YET_KNOWN' }
+  const { whitelist } = config(['-token', 'x'], env)
+  expect([...(whitelist ?? [])]).toEqual(['MESSAGE_CREATE', 'MESSAGE_DELETE', 'NOT_YET_KNOWN'])
   expect(config(['-token', 'x']).whitelist).toBeNull()
+  expect(config(['-token', 'x'], { WHITELIST_EVENTS: '' }).whitelist).toBeNull()
 })
 
 test('-prod is a switch with an optional value', () => {
