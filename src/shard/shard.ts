@@ -4,12 +4,12 @@
  */
 import { backoffMs, messageOf } from '../base/index.ts'
 import type { Log, Timer } from '../base/index.ts'
-import { closeCode as closeCodeEntry, Opcode, RESUMABLE_CLOSE_CODE } from '../discord/index.ts'
-import { SEND_PAYLOAD_BYTES_MAX } from '../discord/index.ts'
+import { Opcode, RESUMABLE_CLOSE_CODE, SEND_PAYLOAD_BYTES_MAX } from '../discord/index.ts'
 import { CommandQueue, notReady } from './command-queue.ts'
 import { Connection } from './connection.ts'
 import type { ConnectionCallbacks } from './connection.ts'
 import { ShardError } from './errors.ts'
+import { fatalError } from './fatal-error.ts'
 import type { BadFrameCause } from './frame-sink.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { identifyPayload } from './identify-payload.ts'
@@ -259,7 +259,7 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
         void this.#awaitRoom()
         return
       case 'fatal':
-        this.#deps.onFatal(fatalError(this.shardId, effect.closeCode))
+        this.#deps.onFatal(fatalError(this.shardId, effect.closeCode, this.#deps.settings))
         return
       case 'forget':
         this.#keeper.forget()
@@ -446,10 +446,4 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
     if (!this.#reader.redeliverReady()) void this.#awaitRoom()
     else this.handle({ type: 'room' })
   }
-}
-
-function fatalError(shardId: number, closeCode: number): ShardError {
-  const entry = closeCodeEntry(closeCode)
-  const message = `Discord closed shard ${shardId} with ${closeCode} (${entry?.name ?? 'unknown'}). ${entry?.cure ?? ''}`
-  return new ShardError('SHARD_CLOSED_FATALLY', message, { shardId, closeCode })
 }

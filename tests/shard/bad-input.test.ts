@@ -126,6 +126,22 @@ test.each([
   await second.next(2)
 })
 
+test.each(['{"op":0', 'null', '[1]', '"text"', '', '{"op":"x"}', '{}'])(
+  'JSON %j closes the connection resumably',
+  async (text) => {
+    world.manager(gateway.url, { query: { encoding: 'json', compress: 'none' } })
+    const first = await gateway.peer(0)
+    await first.hello()
+    await first.next(2)
+    await first.ready('abc', gateway.url)
+    await first.sendBytes(Buffer.from(text), true)
+    const second = await gateway.peer(1)
+    await second.hello()
+    expect(await second.next(6)).toMatchObject({ session_id: 'abc', seq: 1 })
+    expect(world.counters.read('gateway_frames_bad_total', { cause: 'malformed' })).toBe(1)
+  },
+)
+
 test('READY without session_id is refused and the permit goes back', async () => {
   world.manager(gateway.url)
   const first = await gateway.peer(0)

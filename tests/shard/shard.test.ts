@@ -231,6 +231,19 @@ describe('ends of a connection', () => {
     },
   )
 
+  test.each([
+    [4014, 'GUILD_MEMBERS, MESSAGE_CONTENT'],
+    [4013, '1<<30'],
+  ])('close %d names the intents that can be meant', async (code, names) => {
+    world.manager(gateway.url, { intents: 1 | 2 | 32768 | (1 << 30) })
+    const peer = await gateway.peer(0)
+    await peer.hello()
+    await peer.next(2)
+    peer.close(code)
+    await until(() => world.fatal.length === 1)
+    expect(world.fatal[0]!.message).toContain(`: ${names}.`)
+  })
+
   test('a resume URL that cannot be reached: RESUME on the generic URL, no identify', async () => {
     const resumeGateway = await FakeGateway.start()
     world.manager(gateway.url)

@@ -7,6 +7,7 @@ import {
   systemClock,
   systemRandom,
 } from '../../src/base/index.ts'
+import { decodeTermAt } from '../../src/etf/index.ts'
 import { IdentifyBudget, MemoryIdentifyGate } from '../../src/cluster/index.ts'
 import { fetchGatewayBot } from '../../src/shard/index.ts'
 import { startSim } from '../../sim/index.ts'
@@ -119,6 +120,26 @@ function expectTruth({ sim, world }: Fleet, lost: (session: string, s: number) =
 
 const nothing = (): boolean => false
 
+/** From JSON: the same values, with ids as the strings that JSON has. */
+function expectSameMeaning({ sim, world }: Fleet): void {
+  for (const { sessionId } of world.managers[0]!.status()) {
+    const session = sessionId ?? ''
+    const wanted = [...sim.ledger.events({ session })].map(({ s, t, d }) => [s, t, meaning(d!)])
+    const seen = world.sink.events
+      .filter((event) => event.sessionId === session)
+      .map(({ sequence, eventName, d }) => [sequence, eventName, meaning(d)])
+    expect(seen).toEqual(wanted)
+  }
+}
+
+function meaning(d: Buffer): unknown {
+  const value = decodeTermAt(d, 0, d.length)
+  const text = JSON.stringify(value, (_key, part: unknown) =>
+    typeof part === 'bigint' ? part.toString() : part,
+  )
+  return JSON.parse(text)
+}
+
 test.each([
   ['etf', 'zlib-stream', false],
   ['etf', 'zstd-stream', false],
@@ -137,6 +158,7 @@ test.each([
     expect(it.sim.ledger.identifies.map(({ outcome }) => outcome)).toEqual(Array(4).fill('ready'))
     expect(it.identifyLog.rows.map(({ why }) => why)).toEqual(Array(4).fill('first'))
     if (encoding === 'etf') expectTruth(it, nothing)
+    else expectSameMeaning(it)
   },
 )
 
