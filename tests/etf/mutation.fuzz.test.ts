@@ -115,12 +115,12 @@ function check(bytes: Buffer, where: string): void {
     expect(isJson).toBe(true)
     deepStrictEqual(JSON.parse(out.toString()), JSON.parse(discordJson(decoded.value)))
     if (scanned === null || scanned === NEED_MORE) return
+    // The scanner does not walk d: where d is damaged it may see another frame, and reading d fails.
+    const { dStart, dEnd } = envelope
+    if (dStart !== -1 && attempt(() => skipTerm(bytes, dStart, dEnd)) !== dEnd) return
     const payload = decoded.value as Record<string, unknown>
     expect(envelope.op).toBe(payload.op)
     expect(envelope.sequence).toBe(payload.s ?? -1)
-    if (envelope.dStart !== -1) {
-      expect(skipTerm(bytes, envelope.dStart, bytes.length)).toBe(envelope.dEnd)
-    }
   } catch (error) {
     throw new Error(`${where}: ${bytes.toString('hex')}`, { cause: error })
   }
