@@ -9,6 +9,9 @@ import { MEMBERSHIP_SQL } from './membership-changes.ts'
 import type { RowSet } from './row-set.ts'
 import { changesAfter, changesBefore, type WideStatement } from './wide-changes.ts'
 
+/** Objects of one statement, as terms: what is turned into JSON at a time, without a pause. */
+const BYTES_MAX = 1024 * 1024
+
 /** A statement of rows knows them, so that it can be made again for a part of them. */
 export interface BatchStatement extends WideStatement {
   readonly rows: RowSet | null
@@ -45,9 +48,7 @@ export class BatchStatements {
     for (const stage of batch.stages) {
       for (const change of changesBefore(stage, fleetName, lost)) yield whole(change)
       for (const rows of stage.tables()) {
-        const order = rows.order(lost)
-        for (let from = 0; from < order.length; from += this.#rowsPerStatementMax) {
-          const part = order.slice(from, from + this.#rowsPerStatementMax)
+        for (const part of this.#parts(rows, rows.order(lost))) {
           const statement = this.ofRows(rows, part, onPoison)
           if (statement !== null) yield statement
         }
@@ -62,6 +63,23 @@ export class BatchStatements {
         yield whole({ name: 'gateway_member_counts', text: MEMBER_COUNTS_SQL, values: counts })
       }
     }
+  }
+
+  /** Cuts rows by the bounds of a statement. */
+  *#parts(rows: RowSet, order: readonly number[]): Generator<readonly number[]> {
+    let from = 0
+    let bytes = 0
+    for (let index = 0; index < order.length; index++) {
+      const rowBytes = rows.bytesOf(order[index]!)
+      const isFull = index - from === this.#rowsPerStatementMax || bytes + rowBytes > BYTES_MAX
+      if (isFull && index > from) {
+        yield order.slice(from, index)
+        from = index
+        bytes = 0
+      }
+      bytes += rowBytes
+    }
+    if (from < order.length) yield order.slice(from)
   }
 
   /** The statement of some rows of a table; null when none of them can be written. */

@@ -25,6 +25,8 @@ export interface BatchResult {
   /** Shards whose fence was not the stored one: their rows were left out. */
   readonly lost: readonly number[]
   readonly poison: readonly PoisonRow[]
+  /** Rows that were sent; those that did not change are among them. */
+  readonly rows: number
 }
 
 export interface BatchTransactionDeps {
@@ -52,22 +54,29 @@ export function commitBatch(
       poison.push(row)
     }
     const statements = deps.statements.of(batch, deps.fleetName, lost, onPoison)
+    let rows = 0
     if (isolated) {
       for (const statement of statements) {
+        rows += statement.order.length
         await writeIsolated(tx, statement, deps.statements, onPoison)
       }
     } else {
-      await writePipelined(tx, statements)
+      rows = await writePipelined(tx, statements)
     }
-    return { lost: [...lost], poison }
+    return { lost: [...lost], poison, rows }
   })
 }
 
-/** What is still on its way at the end goes with the COMMIT, which fails if it fails. */
-async function writePipelined(tx: Queryable, statements: Iterable<BatchStatement>): Promise<void> {
+/** What is still on its way at the end goes with the COMMIT, which fails if it fails. @returns rows */
+async function writePipelined(
+  tx: Queryable,
+  statements: Iterable<BatchStatement>,
+): Promise<number> {
+  let rows = 0
   const pending: { readonly written: Promise<unknown>; readonly bytes: number }[] = []
   let pendingBytes = 0
-  for (const { text, values, name } of statements) {
+  for (const { text, values, name, order } of statements) {
+    rows += order.length
     const bytes = byteLength(values)
     const written = tx.query(text, values, name)
     written.catch(() => undefined)
@@ -79,6 +88,7 @@ async function writePipelined(tx: Queryable, statements: Iterable<BatchStatement
       await first.written
     }
   }
+  return rows
 }
 
 function byteLength(values: readonly unknown[]): number {

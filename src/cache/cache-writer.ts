@@ -162,9 +162,13 @@ export class CacheWriter {
     lane.added()
   }
 
-  /** Resolves when everything written so far is settled. The caller has the deadline. */
-  async flush(): Promise<void> {
-    await Promise.all(this.#lanes.map((lane) => lane.flush()))
+  /**
+   * Resolves when everything written so far is settled; of one shard only, when it is named. The caller
+   * has the deadline: while the database is away this waits.
+   */
+  async flush(shardId?: number): Promise<void> {
+    if (shardId === undefined) await Promise.all(this.#lanes.map((lane) => lane.flush()))
+    else await this.#lanes[this.laneOf(shardId)]!.flush()
   }
 
   /** Gives up what is not settled, and closes the connections. */

@@ -72,7 +72,7 @@ export class Lane {
   #isAway = false
   #timer: Timer | undefined
   #awayTimer: Timer | undefined
-  #drained: (() => void)[] = []
+  #waiting: { readonly ticket: number; readonly resolve: () => void }[] = []
   #connection: Promise<Connection> | null = null
   readonly #stopped = new AbortController()
 
@@ -137,10 +137,11 @@ export class Lane {
 
   /** Resolves when everything that was added so far is settled. */
   flush(): Promise<void> {
-    if (this.#isEmpty && this.#closed.length === 0) return Promise.resolve()
+    const last = this.#isEmpty ? this.#closed.at(-1) : this.#open
+    if (last === undefined) return Promise.resolve()
     return new Promise((resolve) => {
-      this.#drained.push(resolve)
-      this.#due()
+      this.#waiting.push({ ticket: last.ticket, resolve })
+      if (!this.#isEmpty) this.#due()
     })
   }
 
@@ -196,9 +197,6 @@ export class Lane {
       this.#settle(batch, result)
     }
     this.#isRunning = false
-    const drained = this.#drained
-    this.#drained = []
-    for (const resolve of drained) resolve()
   }
 
   /** Until it is committed. Null: stopped. */
@@ -241,12 +239,17 @@ export class Lane {
   }
 
   #settle(batch: Batch, result: BatchResult): void {
-    const { clock, log, onAway, onLost, onPoison, onSettled } = this.#deps
+    const { clock, counters, log, onAway, onLost, onPoison, onSettled } = this.#deps
     clock.clearTimeout(this.#awayTimer)
     this.#awayTimer = undefined
+    counters.counter('gateway_cache_batches_total').value++
+    counters.counter('gateway_cache_rows_total').value += result.rows
     for (const shardId of result.lost) onLost(shardId, batch.shards.get(shardId)?.fence)
     for (const row of result.poison) onPoison(row, batch)
     onSettled(batch.ticket)
+    while (this.#waiting[0] !== undefined && this.#waiting[0].ticket <= batch.ticket) {
+      this.#waiting.shift()?.resolve()
+    }
     if (this.#isAway) {
       this.#isAway = false
       log.info('database is back')

@@ -114,6 +114,11 @@ export class RowSet {
     return order.sort((a, b) => (keys[a]! < keys[b]! ? -1 : 1))
   }
 
+  /** Size of the row's object as a term. */
+  bytesOf(row: number): number {
+    return this.#ends[row]! - this.#starts[row]!
+  }
+
   shardOf(row: number): number {
     return this.#shards[row]!
   }

@@ -85,7 +85,7 @@ from (
   select guild_id, array_agg(role_id::text) as roles
   from unnest($1::int8[], $2::int8[]) as i (guild_id, role_id) group by guild_id
 ) i
-where t.guild_id = i.guild_id and t.data->'roles' ?| i.roles`
+where t.guild_id = i.guild_id and jsonb_typeof(t.data->'roles') = 'array' and t.data->'roles' ?| i.roles`
 
 /**
  * Deletes the rows of the guilds (or of the parent channels) that this stage does not put. NOT IN over a
