@@ -7,7 +7,7 @@ import { connect, connectReady, RawClient } from './raw-client.ts'
 
 let sim: Sim | undefined
 async function start(options: Partial<SimOptions> = {}): Promise<Sim> {
-  sim = await startSim({ guilds: 3, ...options })
+  sim = await startSim({ guilds: 3, membersMax: 60, ...options })
   return sim
 }
 afterEach(() => sim?.stop())

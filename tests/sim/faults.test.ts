@@ -15,7 +15,7 @@ async function ready(
   clock?: FakeClock,
 ): Promise<RawClient> {
   sim = await startSim(
-    { guilds: 2, identifyWindowMs: 0, helloMs: 0, ...options },
+    { guilds: 2, membersMax: 60, identifyWindowMs: 0, helloMs: 0, ...options },
     clock === undefined ? {} : { clock },
   )
   const client = await connectReady(sim, raw)

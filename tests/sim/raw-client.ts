@@ -89,17 +89,17 @@ export class RawClient {
   }
 
   async waitOp(op: number, count = 1): Promise<Payload> {
-    await until(() => this.ops(op).length >= count, { what: `op ${op}`, timeoutMs: 5000 })
+    await until(() => this.ops(op).length >= count, { what: `op ${op}`, timeoutMs: 15_000 })
     return this.ops(op)[count - 1]!
   }
 
   async waitFor(t: string, count = 1): Promise<Payload> {
-    await until(() => this.of(t).length >= count, { what: t, timeoutMs: 5000 })
+    await until(() => this.of(t).length >= count, { what: t, timeoutMs: 15_000 })
     return this.of(t)[count - 1]!
   }
 
   async waitClosed(): Promise<{ code: number; reason: string }> {
-    await until(() => this.closed !== null, { what: 'the close', timeoutMs: 5000 })
+    await until(() => this.closed !== null, { what: 'the close', timeoutMs: 15_000 })
     return this.closed!
   }
 

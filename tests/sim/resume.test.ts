@@ -11,7 +11,7 @@ const clock = { fake: new FakeClock() }
 async function start(options: Partial<SimOptions> = {}): Promise<Sim> {
   clock.fake = new FakeClock()
   sim = await startSim(
-    { guilds: 2, identifyWindowMs: 0, helloMs: 0, ...options },
+    { guilds: 2, membersMax: 60, identifyWindowMs: 0, helloMs: 0, ...options },
     { clock: clock.fake },
   )
   return sim

@@ -17,7 +17,7 @@ const TRANSPORTS = [
 describe.each(TRANSPORTS)('a session over %s, %s', (encoding, compress) => {
   let sim: Sim
   beforeEach(async () => {
-    sim = await startSim({ guilds: 8, shards: 2, maxConcurrency: 2 })
+    sim = await startSim({ guilds: 8, membersMax: 60, shards: 2, maxConcurrency: 2 })
   })
   afterEach(() => sim.stop())
 

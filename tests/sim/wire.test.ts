@@ -15,7 +15,7 @@ import { connect, connectReady } from './raw-client.ts'
 let sim: Sim | undefined
 afterEach(() => sim?.stop())
 async function start(options: Partial<SimOptions>): Promise<Sim> {
-  sim = await startSim({ guilds: 3, identifyWindowMs: 0, ...options })
+  sim = await startSim({ guilds: 3, membersMax: 60, identifyWindowMs: 0, ...options })
   return sim
 }
 
