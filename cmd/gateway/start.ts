@@ -55,6 +55,8 @@ export interface RunningGateway {
 /** Of the 10 s that a stop may take; what is left then is said and lies behind Discord's replay. */
 const CACHE_DRAIN_MS = 3000
 const PUSH_DRAIN_MS = 4000
+/** A permit does not wait longer for Discord's word on the budget; the recorded identifies count then. */
+const LIMIT_DEADLINE_MS = 5000
 
 /** @throws BaseError of the room that could not start, with the cure in its message. */
 export async function startGateway(
@@ -195,6 +197,7 @@ async function start(
             clock,
             random,
             log,
+            deadlineMs: LIMIT_DEADLINE_MS,
           })
         ).sessionStartLimit,
       limit,

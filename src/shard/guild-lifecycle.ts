@@ -81,7 +81,7 @@ export class GuildLifecycle {
     if (listStart < 0 || !this.#list.open(bytes, listStart, this.#readyFields.ends[0]!)) return
     const listed = new Set<bigint>()
     while (this.#list.next()) {
-      const id = this.#guildId(bytes, this.#list.start, this.#list.end)
+      const id = this.#guildId(this.#list.bytes, this.#list.start, this.#list.end)
       if (id !== null) listed.add(id)
     }
     if (!shard.filled) {

@@ -25,6 +25,8 @@ export function createLog(options: LoggerOptions): Log {
         translateTime: 'SYS:HH:MM:ss.l',
         ignore: 'pid,hostname',
         singleLine: true,
+        // An error is one line already.
+        errorLikeObjectKeys: [],
       })
   const logger = pino(
     {
