@@ -13,7 +13,7 @@ export const MEMBER_COUNTS_SQL = `with moved as (
 )
 update guilds g
 set data = case when jsonb_typeof(g.data->'member_count') = 'number'
-      then g.data || jsonb_build_object('member_count', greatest(0, (g.data->>'member_count')::numeric + moved.move))
+      then g.data || jsonb_build_object('member_count', (g.data->>'member_count')::numeric + moved.move)
       else g.data end,
     count_sequence = moved.sequence
 from moved where g.id = moved.id`

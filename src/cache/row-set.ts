@@ -93,13 +93,15 @@ export class RowSet {
     this.#sequences[row] = sequence
   }
 
-  /** Keys of the rows that will be there: what a list that was put leaves in the table. */
-  keptKeys(lost: ReadonlySet<number>): string[] {
+  /**
+   * Keys of the rows that were put: what a list leaves in the table. A row that is only merged was not
+   * in the list: what is stored of it goes first, so that it begins anew.
+   */
+  putKeys(lost: ReadonlySet<number>): string[] {
     const keys: string[] = []
     for (let row = 0; row < this.#keys.length; row++) {
-      const change = this.#changes[row]
-      if (change !== PUT && change !== MERGE) continue
-      if (!lost.has(this.#shards[row]!)) keys.push(this.#keys[row]!)
+      if (this.#changes[row] !== PUT || lost.has(this.#shards[row]!)) continue
+      keys.push(this.#keys[row]!)
     }
     return keys
   }

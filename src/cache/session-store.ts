@@ -194,6 +194,12 @@ export class SessionStore {
     return rows.length === 1
   }
 
+  /** Closes its connections. */
+  async close(): Promise<void> {
+    await (await this.#saves)?.close()
+    await (await this.#takeOvers)?.close()
+  }
+
   async #takeOverOnce(shardId: number, fence: Fence): Promise<SessionRow | undefined> {
     this.#takeOvers ??= this.#database.connect('take-over')
     const connection = await this.#takeOvers

@@ -98,7 +98,7 @@ function replace(
   stage: Stage,
   lost: ReadonlySet<number>,
 ): WideStatement {
-  const keys = stage.rows.get(table)?.keptKeys(lost) ?? []
+  const keys = stage.rows.get(table)?.putKeys(lost) ?? []
   const columns = table.columns.slice(0, table.keyCount)
   const key = columns.map((column) => `t.${column}`).join(', ')
   const arrays = columns.map((_, index) => `$${index + 2}::int8[]`).join(', ')

@@ -198,6 +198,7 @@ export class TestCache {
 
   async close(): Promise<void> {
     await this.writer.close()
+    await this.sessions.close()
   }
 }
 
