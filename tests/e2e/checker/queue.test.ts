@@ -93,6 +93,15 @@ describe('checkQueue', () => {
     }
   })
 
+  test('names an entry that cannot be read', () => {
+    const lists = goodLists(run, 'envelope')
+    const list = lists.get(messages)!
+    list[3] = list[3]!.subarray(0, 200)
+    const findings = check(run, lists, 'envelope')
+    expect(findings.map(({ what }) => what)).toEqual(['unknown', 'missing'])
+    expect(findings[0]!.text).toContain(`entry 3 of ${messages}`)
+  })
+
   test('names what the ledger does not know', () => {
     const lists = goodLists(run, 'envelope')
     const line = { ...run.ledger.find(({ t }) => t === 'MESSAGE_CREATE')!, s: 99_999 }

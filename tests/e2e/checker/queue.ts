@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto'
 import { readTopMap } from './etf-term.ts'
 import type { Finding } from './finding.ts'
 import { Receipts } from './gaps.ts'
-import { textOf } from './json-form.ts'
 import { Lifecycle } from './lifecycle.ts'
 import type { GapLine, LedgerEnd, LedgerLine } from './ledger.ts'
 
@@ -87,8 +86,13 @@ function checkEnvelopes(input: QueueInput, expected: readonly Expected[]): Findi
   for (const [list, values] of input.lists) {
     // Position in the ledger of the newest event of each shard that this list has shown so far.
     const newest = new Map<number, Expected>()
-    for (const value of values) {
+    for (const [index, value] of values.entries()) {
       const entry = readEnvelope(value)
+      if (entry === null) {
+        const text = `entry ${index} of ${list} cannot be read: ${Buffer.from(value).toString('latin1', 0, 80)}`
+        findings.push({ what: 'unknown', text })
+        continue
+      }
       const key = `${entry.session} ${entry.s}`
       const known = bySequence.get(key)
       if (known === undefined) {
@@ -172,17 +176,27 @@ function checkBare(input: QueueInput, expected: readonly Expected[]): Finding[] 
   return findings
 }
 
-function readEnvelope(value: Uint8Array): Entry {
-  const map = readTopMap(value)
+/** Null for what is no envelope, or whose `d` is no term. */
+function readEnvelope(value: Uint8Array): Entry | null {
+  const map = topMapOf(value)
+  if (map === null) return null
   const range = map.get('d')?.range ?? { start: 0, end: 0 }
   return {
-    t: textOf(map.get('t')?.value),
+    t: String(map.get('t')?.value as string),
     s: Number(map.get('s')?.value),
-    session: textOf(map.get('session_id')?.value),
+    session: String(map.get('session_id')?.value as string),
     shard: Number(map.get('shard')?.value),
     shardCount: Number(map.get('shard_count')?.value),
-    guildClass: textOf(map.get('class')?.value),
+    guildClass: String(map.get('class')?.value as string),
     hash: sha1(value.subarray(range.start, range.end)),
+  }
+}
+
+function topMapOf(value: Uint8Array): ReturnType<typeof readTopMap> | null {
+  try {
+    return readTopMap(value)
+  } catch {
+    return null
   }
 }
 
