@@ -214,7 +214,9 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
         this.#deps.clock.clearTimeout(this.#timer)
         this.#timer = undefined
         this.#log.debug('state', { from: before.name, to: state.name, event: event.type })
-        if (state.name === 'ready') this.#log.info('ready', { by: event.type })
+        if (state.name === 'ready' && before.name === 'resuming') {
+          this.#log.info('ready', { by: 'resumed' })
+        }
       }
       if (state.name !== 'ready') this.#commands.fail()
       if (this.#connection === null) this.#heartbeat.stop()
@@ -420,11 +422,15 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
     this.#connection.send(this.#connection.encode(op, d))
   }
 
-  /** The permit goes back when the session is stored, not before. */
+  /** The permit goes back, and the shard says that it is ready, when the session is stored, not before. */
   async #save(): Promise<void> {
     const permit = this.#permit
     this.#permit = null
+    const session = this.#keeper.session
     if (!(await this.#keeper.save())) this.lose()
+    else if (session !== null && session === this.#keeper.session) {
+      this.#log.info('ready', { by: 'ready' })
+    }
     permit?.release('ready')
   }
 
