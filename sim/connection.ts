@@ -298,12 +298,13 @@ export class Connection implements SessionReader {
 const HEARTBEAT_TIMEOUT_MS_MIN = 20_000
 const TRACE = '["gateway-prd-sim-1",{"micros":0.0}]'
 
-/** The same length with the middle turned over: an inflate context does not survive it. */
+/**
+ * The same length, and surely unreadable. Each message begins at a byte, behind a flush: its first bits are
+ * a block header, and type 3 is invalid in Deflate (RFC 1951 §3.2.3) and reserved in Zstandard (RFC 8878
+ * §3.1.1.2). Damage inside a block may decode to something else: neither format has a checksum before its end.
+ */
 function corrupted(bytes: Uint8Array): Buffer {
   const copy = Buffer.from(bytes)
-  const middle = copy.length >> 1
-  for (let pos = Math.max(0, middle - 8); pos < Math.min(copy.length, middle + 8); pos++) {
-    copy[pos] = copy[pos]! ^ 0xa5
-  }
+  if (copy.length > 0) copy[0] = copy[0]! | 0x07
   return copy
 }
