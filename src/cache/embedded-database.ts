@@ -40,6 +40,13 @@ export async function openEmbedded(
     transaction: (work) => only.transaction(work),
     close: () => Promise.resolve(),
   }
+  let closing: Promise<void> | null = null
+  async function closeAll(): Promise<void> {
+    maintenance.stop()
+    await only.close()
+    await engine.close()
+    lock.release()
+  }
   return {
     kind: 'embedded',
     address: options.dataDir,
@@ -54,11 +61,9 @@ export async function openEmbedded(
       if (setup !== undefined) await only.query(setup)
       return connection
     },
-    async close() {
-      maintenance.stop()
-      await only.close()
-      await engine.close()
-      lock.release()
+    close() {
+      closing ??= closeAll()
+      return closing
     },
   }
 }

@@ -2,6 +2,7 @@
  * Guilds, roles, emojis and membership. A guild's object is GUILD_CREATE without the lists that have
  * tables of their own; stickers and the like stay inside.
  */
+import { LARGE_GUILD_MEMBERS } from '../discord/index.ts'
 import { FieldReader, integerAt, isNil, isTrue, ListReader } from '../etf/index.ts'
 import type { Batch } from './batch.ts'
 import type { CacheEvent, EventHandler } from './cache-event.ts'
@@ -35,6 +36,7 @@ const LIST_TABLES: readonly Table[] = [
   VOICE_STATES,
 ]
 const MEMBERS_LIST = LISTS.indexOf('members')
+const PRESENCES_LIST = LISTS.indexOf('presences')
 const WITHOUT_LISTS = { drop: LISTS } as const
 
 export class GuildEvents {
@@ -106,7 +108,7 @@ export class GuildEvents {
 
   /**
    * What the lists hold replaces what is stored. Members go only if the list is complete: of a large guild,
-   * or without the presence intent, it is not. See [Discord Docs/Gateway Events#guild-create].
+   * or without the presence intent, it is not. Presences of the largest guilds are only those in voice. See [Discord Docs/Gateway Events#guild-create].
    */
   #replaceLists(event: CacheEvent, batch: Batch, guild: string): void {
     const { bytes, shardId } = event
@@ -121,7 +123,9 @@ export class GuildEvents {
       isListed.push(isList)
       if (!isList) continue
       const isComplete =
-        index !== MEMBERS_LIST || (memberCount !== null && this.#list.length >= memberCount)
+        index === MEMBERS_LIST
+          ? memberCount !== null && this.#list.length >= memberCount
+          : index !== PRESENCES_LIST || memberCount === null || memberCount <= LARGE_GUILD_MEMBERS
       if (isComplete) stage.replace(LIST_TABLES[index]!, guild, shardId)
     }
     const put = (

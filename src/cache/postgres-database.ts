@@ -40,6 +40,7 @@ export async function openPostgres(
     throw error
   }
   const connections = new Set<Connection>()
+  let closing: Promise<void> | null = null
   return {
     kind: 'postgres',
     address,
@@ -70,12 +71,24 @@ export async function openPostgres(
       connections.add(connection)
       return Promise.resolve(connection)
     },
-    async close() {
-      await Promise.all([...connections].map((connection) => connection.close()))
-      // A server that is stuck must not hold up the end of the program.
-      await Promise.race([pool.end(), sleep(deps.clock, CLOSE_TIMEOUT_MS)])
+    close() {
+      closing ??= closeAll(pool, connections, deps)
+      return closing
     },
   }
+}
+
+/** A server that is stuck must not hold up the end of the program. */
+async function closeAll(
+  pool: pg.Pool,
+  connections: Iterable<Connection>,
+  deps: DatabaseDeps,
+): Promise<void> {
+  await Promise.all([...connections].map((connection) => connection.close()))
+  const closed = new AbortController()
+  const timeout = sleep(deps.clock, CLOSE_TIMEOUT_MS, closed.signal).catch(() => undefined)
+  await Promise.race([pool.end(), timeout])
+  closed.abort()
 }
 
 /** Tries with backoff: a deploy often starts the database and us together. */

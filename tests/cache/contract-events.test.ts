@@ -140,6 +140,14 @@ describe.each(KINDS)('cache on %s', (kind) => {
       expect(await memberCount()).toBe(500)
     })
 
+    it('keeps presences that the list of one of the largest guilds does not name', async () => {
+      await cache.commit(
+        ['GUILD_CREATE', guildCreate()],
+        ['GUILD_CREATE', guildCreate({ member_count: 80_000, presences: [presence(2, 'idle')] })],
+      )
+      expect(await ids('presence', 'user_id')).toHaveLength(2)
+    })
+
     it('leaves other guilds, bans and lists that it does not carry alone', async () => {
       await cache.commit(
         ['GUILD_CREATE', guildCreate()],

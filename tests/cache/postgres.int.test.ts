@@ -217,6 +217,28 @@ describe('Postgres that goes away', () => {
     expect(await cache.claim(0, 5)).toBe(true)
   })
 
+  it('notices a server that is frozen, goes on when it thaws, and ends without it', async () => {
+    const server = await startPostgres({ fsync: false })
+    closers.push(() => server.stop())
+    const cache = await openCache(server.url, { laneCount: 1 })
+    await cache.commit(['GUILD_ROLE_CREATE', { guild_id: GUILD, role: role(1) }])
+    server.freeze()
+    cache.write('GUILD_ROLE_CREATE', { guild_id: GUILD, role: role(2) })
+    await until(() => cache.away.length === 1, { what: 'being told that it is away' })
+    server.thaw()
+    await cache.writer.flush()
+    expect(cache.away).toEqual([true, false])
+    expect(await cache.column('select id from roles')).toHaveLength(2)
+    server.freeze()
+    cache.write('GUILD_ROLE_CREATE', { guild_id: GUILD, role: role(3) })
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    const startedAt = performance.now()
+    await cache.close()
+    await cache.database.close()
+    expect(performance.now() - startedAt).toBeLessThan(3000)
+    server.thaw()
+  })
+
   it('writes again what was in flight when its backend was terminated', async () => {
     const url = await fresh()
     const cache = await openCache(url)
