@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { renderConfigDoc } from '../src/config/index.ts'
+import { renderMetricsDoc } from '../src/telemetry/index.ts'
 
 /** A page of docs/ that is made from tables in the source. */
 export interface Page {
@@ -21,6 +22,7 @@ export async function renderedPages(): Promise<Page[]> {
   return [
     { path: 'docs/errors.md', text: renderErrorsDoc(await collectErrorTables()) },
     { path: 'docs/config.md', text: renderConfigDoc() },
+    { path: 'docs/metrics.md', text: renderMetricsDoc() },
   ]
 }
 

@@ -24,6 +24,7 @@ import { startGrpcServer, startHttpServer } from '../../src/server/index.ts'
 import {
   AckMarks,
   Delivery,
+  type FenceStore,
   fetchGatewayBot,
   Gaps,
   type GatewayBot,
@@ -180,7 +181,8 @@ async function start(
     holds: (shardId, fence) => store.holds(shardId, fence),
   }
 
-  const epoch = await fleet.raiseEpoch('memory')
+  const fences: FenceStore = fleet
+  const epoch = await fences.raiseEpoch('memory')
   const identifyLog = new IdentifyLog({ database, fleet })
   const limit = bot.sessionStartLimit
   const gate = new MemoryIdentifyGate({

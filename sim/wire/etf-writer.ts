@@ -1,7 +1,6 @@
 /**
- * Writes terms as Discord's Erlang does, and in the other shapes that are seen on the wire (protocol.md §14
- * of the project's study: atoms of three tags, binary keys, ids as strings, integers as floats). A writer of
- * its own, not src/etf's: the simulator must not share the codec's mistakes, and the codec has no use for
+ * Writes terms as Discord's Erlang does, and in the other shapes that are seen on the wire (sim/README.md):
+ * atoms of three tags, binary keys, ids as strings, integers as floats. A writer of its own, not src/etf's: the simulator must not share the codec's mistakes, and the codec has no use for
  * these shapes.
  *
  *   MAP_EXT 116 | arity u32 | key₁ | value₁ | …      key = ATOM_EXT 100 | len u16 | bytes

@@ -1,4 +1,3 @@
-export { CLUSTER_ERRORS } from './errors.ts'
 export { IdentifyBudget } from './identify-budget.ts'
 export { MemoryClaims } from './memory-claims.ts'
 export { MemoryIdentifyGate } from './memory-identify-gate.ts'

@@ -1,9 +1,6 @@
 export { CLOSE_CODES, closeAction, closeCode, RESUMABLE_CLOSE_CODE } from './close-codes.ts'
-export type { CloseAction, CloseCode } from './close-codes.ts'
 export { EVENT_NAMES, EVENTS, isEventName } from './events.ts'
-export type { EventName } from './events.ts'
 export { ALL_INTENTS, INTENT_PRESETS, intentNames, INTENTS, PRIVILEGED_INTENTS } from './intents.ts'
-export type { IntentName, IntentPreset } from './intents.ts'
 export * from './limits.ts'
 export { Opcode } from './opcodes.ts'
 export {

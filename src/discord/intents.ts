@@ -22,7 +22,6 @@ export const INTENTS = {
   GUILD_MESSAGE_POLLS: 1 << 24,
   DIRECT_MESSAGE_POLLS: 1 << 25,
 } as const
-export type IntentName = keyof typeof INTENTS
 
 /** Every documented bit. Another bit is answered with 4013. */
 export const ALL_INTENTS: number = Object.values(INTENTS).reduce((sum, bit) => sum | bit, 0)
@@ -40,7 +39,6 @@ export const INTENT_PRESETS = {
   default: bits([0, 7], [9, 10], [12, 13], [15, 15]),
   fast: bits([2, 7], [9, 10], [12, 13], [15, 15]),
 } as const
-export type IntentPreset = keyof typeof INTENT_PRESETS
 
 /** The names of the set bits, in bit order; unknown bits as `1<<n`. */
 export function intentNames(intents: number): string[] {

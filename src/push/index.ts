@@ -1,4 +1,4 @@
-export { PUSH_ERRORS, PushError } from './errors.ts'
+export { PushError } from './errors.ts'
 export type { QueueLimits } from './event-queue.ts'
 export type {
   AckLane,

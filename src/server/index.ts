@@ -1,5 +1,5 @@
 export { ServerError } from './errors.ts'
-export type { GatewayControl, ShardStat, ShardStatus } from './gateway-control.ts'
+export type { GatewayControl, ShardStat } from './gateway-control.ts'
 export { startGrpcServer } from './grpc-server.ts'
 export type { GrpcServer, GrpcService } from './grpc-server.ts'
 export { startHttpServer } from './http-server.ts'

@@ -1,6 +1,6 @@
 export { AckMarks } from './ack-marks.ts'
 export { Delivery } from './delivery.ts'
-export { SHARD_ERRORS, ShardError } from './errors.ts'
+export { ShardError } from './errors.ts'
 export { Gaps } from './gaps.ts'
 export type { Gap } from './gaps.ts'
 export { fetchGatewayBot } from './gateway-bot.ts'

@@ -1,5 +1,137 @@
-/** Name → meaning of every metric of the program. */
-export const METRICS: Readonly<Record<string, string>> = {
-  gateway_gaps_total: 'Ranges of events that are lost for good, by cause.',
-  gateway_gap_events_total: 'Events in those ranges, as far as their number is known, by cause.',
+/** Every metric of the programs: `docs/metrics.md` and the HELP lines come from this table. */
+export interface MetricEntry {
+  /** Label names, comma-separated; '' for none. */
+  readonly labels: string
+  readonly meaning: string
+}
+
+export const METRICS: Readonly<Record<string, MetricEntry>> = {
+  gateway_events_received_total: {
+    labels: 'event',
+    meaning: 'Dispatches taken, by event name; names that Discord does not document are `other`.',
+  },
+  gateway_events_repeated_total: {
+    labels: '',
+    meaning: 'Dispatches that a replay brought a second time, dropped by (session, sequence).',
+  },
+  gateway_gaps_total: {
+    labels: 'cause',
+    meaning: 'Ranges of events that are lost for good; each is a log line too.',
+  },
+  gateway_gap_events_total: {
+    labels: 'cause',
+    meaning: 'Events in those ranges, as far as their number is known.',
+  },
+  gateway_shards: {
+    labels: 'state',
+    meaning: 'Shards of this process in each state.',
+  },
+  gateway_shard_parks_total: {
+    labels: '',
+    meaning: 'Times that a shard was closed because a required queue was full.',
+  },
+  gateway_connections_total: { labels: '', meaning: 'Connections to Discord that opened.' },
+  gateway_connections_failed_total: {
+    labels: '',
+    meaning: 'Connections to Discord that did not open.',
+  },
+  gateway_connections_zombie_total: {
+    labels: '',
+    meaning: 'Connections closed because a heartbeat had no ACK before the next was due.',
+  },
+  gateway_closes_total: {
+    labels: 'code',
+    meaning:
+      'Connections that were closed by the other side; 1006 is a drop without a close frame.',
+  },
+  gateway_frames_bad_total: {
+    labels: 'cause',
+    meaning: 'Frames that could not be read: the connection was closed and resumed.',
+  },
+  gateway_payloads_unexpected_total: {
+    labels: '',
+    meaning: 'Payloads with an unknown opcode, or dispatches outside a session; ignored.',
+  },
+  gateway_resumes_total: { labels: 'outcome', meaning: 'RESUMEs sent, and those that succeeded.' },
+  gateway_heartbeat_rtt_seconds: {
+    labels: '',
+    meaning: 'The longest heartbeat round trip of all shards, in seconds.',
+  },
+  gateway_identifies_total: { labels: 'why', meaning: 'Identifies sent.' },
+  gateway_identifies_remaining: {
+    labels: '',
+    meaning: "Identifies left today by Discord's last word, less those sent since.",
+  },
+  gateway_identifies_waiting: { labels: '', meaning: 'Shards that wait for an identify permit.' },
+  gateway_identifies_stopped: {
+    labels: '',
+    meaning: '1 while no identify is sent: budget, breaker, or Postgres is away.',
+  },
+  gateway_identify_stops_total: { labels: 'cause', meaning: 'Times that identifies were stopped.' },
+  gateway_sequence_save_failures_total: {
+    labels: '',
+    meaning: 'Saves of acknowledged sequences that failed; the next one repeats them.',
+  },
+  gateway_cache_events_total: {
+    labels: '',
+    meaning: 'Events that the cache has turned into rows.',
+  },
+  gateway_cache_rows_total: { labels: '', meaning: 'Rows sent to the database.' },
+  gateway_cache_batches_total: { labels: '', meaning: 'Transactions of the cache that committed.' },
+  gateway_cache_retries_total: {
+    labels: '',
+    meaning: 'Transactions of the cache that failed and were repeated.',
+  },
+  gateway_cache_pending_rows: { labels: '', meaning: 'Rows that wait for the database.' },
+  gateway_cache_pending_bytes: { labels: '', meaning: 'Bytes that wait for the database.' },
+  gateway_cache_poison_rows_total: {
+    labels: '',
+    meaning: 'Rows that the database cannot take at all; left out, logged, a gap of the cache.',
+  },
+  gateway_cache_fences_lost_total: {
+    labels: '',
+    meaning: 'Shards that another process took while this one was writing for them.',
+  },
+  gateway_push_queue_events: { labels: 'destination', meaning: 'Events held for a destination.' },
+  gateway_push_queue_bytes: { labels: 'destination', meaning: 'Bytes held for a destination.' },
+  gateway_push_delivered_events_total: {
+    labels: 'destination',
+    meaning: 'Events that the destination accepted.',
+  },
+  gateway_push_dropped_events_total: {
+    labels: 'destination, cause',
+    meaning:
+      'Events that the destination wanted and will not get: `queue_full`, `event_name`, `event_names_max`, `encoding`, `refused`, `no_subscriber`.',
+  },
+  gateway_push_flushes_total: { labels: 'destination', meaning: 'Flushes to Redis.' },
+  gateway_push_retries_total: {
+    labels: 'destination',
+    meaning: 'Flushes, or single keys, that were tried again.',
+  },
+  gateway_push_up: { labels: 'destination', meaning: '1 while Redis answers.' },
+  gateway_push_list_length: {
+    labels: 'destination, event',
+    meaning: 'Length of the Redis list, as the last RPUSH answered it.',
+  },
+  gateway_push_subscribers: { labels: 'destination', meaning: 'Connected gRPC subscribers.' },
+  gateway_push_subscribers_cut_total: {
+    labels: 'destination, cause',
+    meaning: 'Subscribers that were ended because they read too slowly: `lag`, `stall`.',
+  },
+}
+
+/** docs/metrics.md, whole; a test compares it with the file, and the names with those in the source. */
+export function renderMetricsDoc(): string {
+  const rows = Object.entries(METRICS).map(
+    ([name, { labels, meaning }]) => `| \`${name}\` | ${labels} | ${meaning} |`,
+  )
+  return `# Metrics
+
+\`/metrics\` on the \`-http\` address, in Prometheus' text format. This page is written by \`npm run docs\` from the table in
+src/telemetry/metrics.ts. The process metrics of prom-client (\`process_*\`, \`nodejs_*\`) are there too.
+
+| metric | labels | meaning |
+|---|---|---|
+${rows.join('\n')}
+`
 }

@@ -47,7 +47,7 @@ export function createMetrics(): Metrics {
       const family = seriesOf(counters, name, labels, (series, labelNames) => {
         new PromCounter({
           name,
-          help: METRICS[name] ?? name,
+          help: METRICS[name]?.meaning ?? name,
           labelNames,
           registers: [registry],
           collect() {
@@ -68,7 +68,7 @@ export function createMetrics(): Metrics {
       const family = seriesOf(gauges, name, labels, (series, labelNames) => {
         new Gauge({
           name,
-          help: METRICS[name] ?? name,
+          help: METRICS[name]?.meaning ?? name,
           labelNames,
           registers: [registry],
           collect() {

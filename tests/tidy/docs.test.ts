@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { collectErrorTables, renderedPages } from '../../scripts/docs-pages.ts'
+import { METRICS } from '../../src/telemetry/index.ts'
 import { linesMatching, projectFiles, readProjectFile } from './tree.ts'
 
 interface Manifest {
@@ -50,6 +51,16 @@ describe('docs', () => {
     const text = rooms.map(readProjectFile).join('\n')
     const codes = (await collectErrorTables()).flatMap((table) => Object.keys(table.codes))
     expect(codes.filter((code) => !text.includes(`'${code}'`))).toEqual([])
+  })
+
+  test('every metric in the source is in the table, and every entry of the table is in the source', () => {
+    const rooms = projectFiles.filter((path) => /^(src|cmd)\/.*\.ts$/.test(path))
+    const text = rooms
+      .filter((path) => path !== 'src/telemetry/metrics.ts')
+      .map(readProjectFile)
+      .join('\n')
+    const named = [...text.matchAll(/(?:counter|gauge)\(\s*'(gateway_[a-z_]+)'/g)]
+    expect(new Set(named.map(([, name]) => name))).toEqual(new Set(Object.keys(METRICS)))
   })
 
   test('docs/errors.md has a heading for each code, and for nothing else', async () => {

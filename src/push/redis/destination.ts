@@ -27,7 +27,7 @@ import { KeyTable } from './key-table.ts'
 import { Refusals, refusalCode } from './refusals.ts'
 import { RpushCommand } from './rpush-command.ts'
 
-/** A flush leaves when this much is ready, or FLUSH_LINGER_MS after the first event. perf.md §§4, 6 */
+/** A flush leaves when this much is ready, or FLUSH_LINGER_MS after the first event. docs/architecture.md */
 const FLUSH_EVENTS = 512
 const FLUSH_BYTES = 1024 * 1024
 const FLUSH_LINGER_MS = 5
