@@ -29,6 +29,8 @@ const FLUSH_BYTES = 1024 * 1024
 /** The bound is looked at once in so many events: it is a sum over tables. */
 const EVENTS_PER_CHECK = 32
 const BYTES_PER_CHECK = 256 * 1024
+/** An open batch of this many rows is closed: a transaction holds up take-overs, and sorting stalls the loop. */
+const BATCH_ROWS_MAX = 20_000
 /** A transaction that is not through after this long: pushes stop waiting for it. */
 const AWAY_AFTER_MS = 2000
 const RETRY = { baseMs: 50, maxMs: 5000 } as const
@@ -68,6 +70,7 @@ export class Lane {
   #uncheckedEvents = 0
   #uncheckedBytes = 0
   #hasRoom = true
+  #isLarge = false
   #isRunning = false
   #isAway = false
   #timer: Timer | undefined
@@ -85,7 +88,7 @@ export class Lane {
   /** The open batch; whoever takes it adds to it. A claim that changed in between begins another one. */
   take(shardId: number, fence: Fence | undefined): Batch {
     const span = this.#open.shards.get(shardId)
-    if (span !== undefined && span.fence !== fence) this.#close()
+    if (this.#isLarge || (span !== undefined && span.fence !== fence)) this.#close()
     if (this.#isEmpty) {
       this.#isEmpty = false
       this.#isDue = false
@@ -107,6 +110,7 @@ export class Lane {
     if (this.#uncheckedEvents >= EVENTS_PER_CHECK || this.#uncheckedBytes >= BYTES_PER_CHECK) {
       const { rowsMax, bytesMax } = this.#deps.limits
       this.#hasRoom = this.rowCount < rowsMax && this.byteCount < bytesMax
+      this.#isLarge = this.#open.rowCount >= BATCH_ROWS_MAX
       this.#uncheckedEvents = 0
       this.#uncheckedBytes = 0
     }
@@ -169,6 +173,7 @@ export class Lane {
     this.#open = new Batch(this.#open.ticket + 1)
     this.#isEmpty = true
     this.#isDue = false
+    this.#isLarge = false
     this.#openEvents = 0
     this.#openBytes = 0
     this.#deps.clock.clearTimeout(this.#timer)

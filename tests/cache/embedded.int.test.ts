@@ -6,9 +6,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { seededRandom } from '../../src/base/index.ts'
+import { type Log, seededRandom, silentLog } from '../../src/base/index.ts'
 import { openDatabase } from '../../src/cache/index.ts'
 import { lockDataFolder } from '../../src/cache/data-lock.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { until } from '../support/until.ts'
 import { deps, TestCache } from './cache-setup.ts'
 
 const children: ChildProcess[] = []
@@ -102,11 +104,32 @@ describe('the embedded database', () => {
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
     }
     expect(committed).toBeGreaterThan(0)
-    const database = await openDatabase({ dataDir }, deps)
+    const clock = new FakeClock()
+    const warnings: unknown[] = []
+    const log: Log = { ...silentLog, warn: (...warning) => warnings.push(warning) }
+    const database = await openDatabase({ dataDir }, { ...deps, clock, log })
     const cache = await TestCache.open(database, { keep: true, revision: 99_999_999 })
     const rows = await cache.column('select id from roles')
     expect(rows.length).toBeGreaterThanOrEqual(committed)
     await cache.close()
+    // It does its own checkpoints and vacuum, which no server does for it.
+    const checkpoint = async (): Promise<unknown> =>
+      (await database.query('select redo_lsn from pg_control_checkpoint()'))[0]
+    const before = await checkpoint()
+    await until(async () => {
+      await database.query(`update roles set data = data || '{"again": true}'`)
+      await clock.advance(60_000)
+      return JSON.stringify(await checkpoint()) !== JSON.stringify(before)
+    })
+    await until(async () => {
+      await database.query(`update roles set data = data || '{"again": false}'`)
+      await clock.advance(60_000)
+      const [row] = await database.query<{ n: number }>(
+        `select reltuples::int4 as n from pg_class where relname = 'roles'`,
+      )
+      return row?.n === rows.length
+    })
+    expect(warnings).toEqual([])
     await database.close()
     expect(existsSync(join(dataDir, 'lock'))).toBe(false)
   }, 60_000)
