@@ -11,8 +11,12 @@ export interface WorldGuild {
   readonly [key: string]: unknown
 }
 
-/** Lists of the world's guild that State keeps as rows of their own or that the intents hide. */
-const LISTS = new Set([
+/**
+ * Lists of the world's guild that State keeps as rows of their own or that the intents hide; and
+ * member_count, which no event carries between two GUILD_CREATEs: a repeated GUILD_MEMBER_ADD, which
+ * Discord sends at times and so does the world, counts twice for any client.
+ */
+const NOT_COMPARED = new Set([
   'channels',
   'hidden_channel_ids',
   'threads',
@@ -27,6 +31,7 @@ const LISTS = new Set([
   'presences',
   'voice_states',
   'bans',
+  'member_count',
   'unavailable',
 ])
 
@@ -37,7 +42,7 @@ const LISTS = new Set([
  */
 export async function compareGuild(stateUrl: string, guild: WorldGuild): Promise<string[]> {
   const stored = await get(`${stateUrl}/guilds/${guild.id}`)
-  const truth = Object.fromEntries(Object.entries(guild).filter(([key]) => !LISTS.has(key)))
+  const truth = Object.fromEntries(Object.entries(guild).filter(([key]) => !NOT_COMPARED.has(key)))
   const problems = differences(`guild ${guild.id}`, truth, stored)
   const members = (await get(`${stateUrl}/guilds/${guild.id}/members`)) as WorldMember[]
   const first = members[0]
