@@ -15,6 +15,8 @@ import { CacheError } from './errors.ts'
 import { EmbeddedMaintenance } from './embedded-maintenance.ts'
 import { EmbeddedEngine } from './embedded-engine.ts'
 
+/** The session outlives the client: what one left behind is unknown to the next. */
+const CLEAN_SESSION = 'rollback; deallocate all'
 /** More would hold the one connection for too long. */
 const ROWS_PER_STATEMENT_MAX = 500
 
@@ -33,7 +35,7 @@ export async function openEmbedded(
   engine.onFailed = (message) => {
     deps.log.error('embedded database failed', { address: options.dataDir, error: message })
   }
-  const only = new ClientConnection(() => engine.client(), options.dataDir)
+  const only = new ClientConnection(() => engine.client(), options.dataDir, CLEAN_SESSION)
   const maintenance = new EmbeddedMaintenance(only, deps)
   const connection: Connection = {
     query: (text, values, name) => only.query(text, values, name),

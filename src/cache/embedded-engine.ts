@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import pg from 'pg'
 import { messageOf } from '../base/index.ts'
+import { CacheError } from './errors.ts'
 import { EmbeddedStream } from './embedded-stream.ts'
 import type { EmbeddedReply, EmbeddedRequest, EmbeddedWorkerData } from './embedded-worker.ts'
 
@@ -10,6 +11,7 @@ export class EmbeddedEngine {
   readonly #worker: Worker
   #stream: EmbeddedStream | null = null
   #onClosed: () => void = () => undefined
+  #hasEnded = false
 
   private constructor(worker: Worker) {
     this.#worker = worker
@@ -40,13 +42,21 @@ export class EmbeddedEngine {
       })
       worker.on('exit', () => {
         reject(new Error('its thread ended'))
+        engine.#hasEnded = true
         engine.#onClosed()
         engine.#stream?.destroy()
       })
     })
   }
 
+  /** @throws CacheError CACHE_DATA_UNUSABLE when the thread has ended: only a restart brings it back. */
   client(): pg.Client {
+    if (this.#hasEnded) {
+      throw new CacheError(
+        'CACHE_DATA_UNUSABLE',
+        'The thread of the embedded database has ended. Restart the program; what was committed is there.',
+      )
+    }
     const stream = new EmbeddedStream((bytes, ends) => {
       this.#post({ kind: 'bytes', bytes, ends }, [bytes.buffer])
     })
@@ -64,7 +74,7 @@ export class EmbeddedEngine {
       this.#onClosed = resolve
     })
     this.#post({ kind: 'close' })
-    await closed
+    if (!this.#hasEnded) await closed
     await this.#worker.terminate()
   }
 

@@ -6,6 +6,8 @@ export const CACHE_ERRORS = {
     'Postgres did not answer at the address of -psql. Check the address, that the server runs and that this host may connect; at start the program tries for 30 s, later it tries on for good.',
   CACHE_REFUSED:
     'Postgres answered and refused the login: wrong user, password, database or pg_hba.conf. Correct -psql; trying again would not help.',
+  CACHE_POSTGRES_TOO_OLD:
+    'The server of -psql is older than Postgres 15, whose MERGE the cache writes with. Upgrade it, or give another one.',
   CACHE_CONNECTION_LOST:
     'The connection to Postgres broke while a statement ran. It is opened again with a growing pause; what was not committed is written again.',
   CACHE_MIGRATION_CHANGED:

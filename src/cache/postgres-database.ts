@@ -4,6 +4,8 @@ import { ClientConnection, connectError, statementError } from './client-connect
 import type { Connection, Database, DatabaseDeps, PostgresOptions } from './database.ts'
 import { CacheError } from './errors.ts'
 
+/** The first with MERGE. */
+const SERVER_VERSION_MIN = 150_000
 const START_TIMEOUT_MS = 30_000
 const STATEMENT_TIMEOUT_MS = 30_000
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
@@ -34,7 +36,13 @@ export async function openPostgres(
     deps.log.debug('idle database connection lost', { address, error: error.message })
   })
   try {
-    await untilItAnswers(pool, address, options.startTimeoutMs ?? START_TIMEOUT_MS, deps)
+    const version = await untilItAnswers(
+      pool,
+      address,
+      options.startTimeoutMs ?? START_TIMEOUT_MS,
+      deps,
+    )
+    refuseOldServer(version, address)
   } catch (error) {
     await pool.end()
     throw error
@@ -91,18 +99,30 @@ async function closeAll(
   closed.abort()
 }
 
+/** @param version as server_version_num says it: 150004 is 15.4. */
+export function refuseOldServer(version: number, address: string): void {
+  if (version >= SERVER_VERSION_MIN) return
+  throw new CacheError(
+    'CACHE_POSTGRES_TOO_OLD',
+    `Postgres at ${address} is version ${Math.floor(version / 10_000)}; the cache needs 15 or later. Upgrade it, or give another server with -psql.`,
+    { address, version },
+  )
+}
+
 /** Tries with backoff: a deploy often starts the database and us together. */
 async function untilItAnswers(
   pool: pg.Pool,
   address: string,
   timeoutMs: number,
   deps: DatabaseDeps,
-): Promise<void> {
+): Promise<number> {
   const startedAt = deps.clock.monotonic()
   for (let attempt = 0; ; attempt++) {
     try {
-      await pool.query('select 1')
-      return
+      const { rows } = await pool.query<{ version: number }>(
+        `select current_setting('server_version_num')::int4 as version`,
+      )
+      return rows[0]?.version ?? 0
     } catch (thrown) {
       const error = connectError(thrown, address)
       if (!error.retryable) throw error

@@ -11,6 +11,7 @@ import {
   openDatabase,
 } from '../../src/cache/index.ts'
 import { SHARD_LOCK_KEY } from '../../src/cache/fences.ts'
+import { refuseOldServer } from '../../src/cache/postgres-database.ts'
 import { freshDatabase } from '../support/postgres.ts'
 import { startPostgres } from '../support/servers.ts'
 import { until } from '../support/until.ts'
@@ -72,6 +73,16 @@ describe('opening Postgres', () => {
     const startedAt = performance.now()
     await expect(open(url.toString())).rejects.toMatchObject({ code: 'CACHE_REFUSED' })
     expect(performance.now() - startedAt).toBeLessThan(5000)
+  })
+
+  it('refuses a server without MERGE', () => {
+    expect(() => refuseOldServer(140_012, 'postgres://db')).toThrow(
+      expect.objectContaining({
+        code: 'CACHE_POSTGRES_TOO_OLD',
+        message: expect.stringContaining('version 14') as string,
+      }) as Error,
+    )
+    refuseOldServer(150_000, 'postgres://db')
   })
 
   it('says who it is, and has timeouts', async () => {
