@@ -12,6 +12,9 @@ export function programVersion(): string {
   return 'unknown'
 }
 
+/** What supervisors wait for before they kill. */
+const STOP_MS_MAX = 9800
+
 /** The sentence on standard error, and exit code 1 once the loop has ended. */
 export function failProgram(sentence: string): void {
   process.stderr.write(`${sentence}\n`)
@@ -28,6 +31,10 @@ export function stopOnSignal(stop: (signal: string) => Promise<void>): void {
     process.on(signal, () => {
       if (isStopping) process.exit(1)
       isStopping = true
+      setTimeout(() => {
+        process.stderr.write(`not stopped within ${STOP_MS_MAX} ms, ending anyway\n`)
+        process.exit(1)
+      }, STOP_MS_MAX).unref()
       stop(signal).then(
         () => process.exit(process.exitCode ?? 0),
         (error: unknown) => {

@@ -1,5 +1,5 @@
 /** Joins the rooms: database → fleet → destinations → Discord → shards → listeners. */
-import { type Clock, type Log, type Random, sleep } from '../../src/base/index.ts'
+import { type Clock, type Log, type Random, within } from '../../src/base/index.ts'
 import {
   createCacheWriter,
   Fleet,
@@ -49,13 +49,16 @@ export interface GatewayDeps {
 export interface RunningGateway {
   /** Resolves when Discord closed a shard for good. */
   readonly fatal: Promise<ShardError>
-  /** Stops reading, flushes, saves, closes resumably; at most STOP_MS_MAX. */
+  /** Stops reading, flushes, saves, closes resumably; within 10 s whatever hangs. */
   stop(): Promise<void>
 }
 
 /** Of the 10 s that a stop may take; what is left then is said and lies behind Discord's replay. */
-const CACHE_DRAIN_MS = 3000
-const PUSH_DRAIN_MS = 4000
+const CACHE_DRAIN_MS = 2000
+const PUSH_DRAIN_MS = 2000
+const CLOSE_MS = 1000
+/** A session is stored when the cache has taken its READY; the shard tries again when that takes longer. */
+const READY_FLUSH_MS = 1500
 /** A permit does not wait longer for Discord's word on the budget; the recorded identifies count then. */
 const LIMIT_DEADLINE_MS = 5000
 
@@ -175,7 +178,14 @@ async function start(
       if (taken.owned) writer.claim(shardId, fence)
       return taken
     },
-    saveSession: (shardId, fence, session) => store.saveSession(shardId, fence, session),
+    // What READY says of the shard's guilds first: a session that is resumed without it would take every
+    // replayed GUILD_CREATE for a join.
+    async saveSession(shardId, fence, session) {
+      if (!(await within(clock, writer.flush(shardId), READY_FLUSH_MS))) {
+        throw new Error('the cache has not committed what READY says')
+      }
+      return store.saveSession(shardId, fence, session)
+    },
     dropSession: (shardId, fence, sessionId) => store.dropSession(shardId, fence, sessionId),
     saveAcknowledged: (entries) => store.saveAcknowledged(entries),
     holds: (shardId, fence) => store.holds(shardId, fence),
@@ -284,26 +294,28 @@ async function start(
     fatal,
     async stop() {
       let undelivered: readonly { destination: string; events: number }[] = []
+      let isCommitted = true
       await manager.stop(async () => {
-        await withinMs(writer.flush(), CACHE_DRAIN_MS, clock)
+        isCommitted = await within(clock, writer.flush(), CACHE_DRAIN_MS)
         ;({ undelivered } = await push.drain(PUSH_DRAIN_MS))
       })
       gaps.flush()
-      for (const close of closers.reverse()) {
-        await close().catch((error: unknown) => log.warn('a part did not close', { error }))
+      const closed = Promise.all(
+        closers.map((close) =>
+          close().catch((error: unknown) => log.warn('a part did not close', { error })),
+        ),
+      )
+      await within(clock, closed, CLOSE_MS)
+      if (undelivered.length === 0 && isCommitted) {
+        log.info('stopped: everything that was read is delivered')
+      } else {
+        log.warn('stopped: the next start resumes behind what was delivered', {
+          undelivered,
+          isCacheCommitted: isCommitted,
+        })
       }
-      if (undelivered.length === 0) log.info('stopped: everything that was read is delivered')
-      else log.warn('stopped: not everything could be delivered', { undelivered })
     },
   }
-}
-
-/** Waits for the promise, but not longer. */
-async function withinMs(promise: Promise<void>, ms: number, clock: Clock): Promise<void> {
-  const timeout = new AbortController()
-  const late = sleep(clock, ms, timeout.signal).catch(() => undefined)
-  await Promise.race([promise, late])
-  timeout.abort()
 }
 
 /** The shard count of this run; what differs from the last run is announced, because it costs identifies. */

@@ -43,3 +43,28 @@ export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
     signal?.addEventListener('abort', onAbort, { once: true })
   })
 }
+
+/**
+ * Waits for the promise, but not longer than `ms`.
+ *
+ * @returns whether it was settled in time; rejects when it rejected in time. What is late is left alone.
+ */
+export async function within(
+  clock: Clock,
+  promise: Promise<unknown>,
+  ms: number,
+): Promise<boolean> {
+  const inTime = promise.then(() => true)
+  // Nobody listens to a late failure.
+  inTime.catch(() => undefined)
+  const timeout = new AbortController()
+  const late = sleep(clock, ms, timeout.signal).then(
+    () => false,
+    () => true,
+  )
+  try {
+    return await Promise.race([inTime, late])
+  } finally {
+    timeout.abort()
+  }
+}

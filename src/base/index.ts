@@ -1,6 +1,6 @@
 export { assert } from './assert.ts'
 export { backoffMs } from './backoff.ts'
-export { sleep, systemClock } from './clock.ts'
+export { sleep, systemClock, within } from './clock.ts'
 export type { Clock, Timer } from './clock.ts'
 export { BaseError, messageOf } from './errors.ts'
 export { nearest } from './nearest.ts'

@@ -3,7 +3,7 @@
  * acknowledged sequences, answers for their state.
  */
 import type { SecureContext } from 'node:tls'
-import { messageOf } from '../base/index.ts'
+import { messageOf, within } from '../base/index.ts'
 import type { Clock, Counters, Log, Random } from '../base/index.ts'
 import type { AckMarks } from './ack-marks.ts'
 import { sharedSecureContext } from './connection.ts'
@@ -47,6 +47,8 @@ export interface ShardManagerOptions {
 /** Discord's largest guilds come in a few MiB; a frame beyond this is an attack or a defect. */
 const FRAME_BYTES_MAX = 64 << 20
 const HANDSHAKE_TIMEOUT_MS = 10_000
+/** Closing the connections, saving and releasing each get this much of the 10 s that a stop may take. */
+const STOP_STEP_MS_MAX = 1500
 /** Reconnects of n shards at once are spread over 2 ms each, within these bounds. */
 const SPREAD_PER_SHARD_MS = 2
 const SPREAD_MS_MIN = 50
@@ -60,7 +62,6 @@ export class ShardManager {
   readonly #shards = new Map<number, Shard>()
   readonly #stopping = new AbortController()
   readonly #onFatal: (error: ShardError) => void
-  #running: Promise<void> = Promise.resolve()
   #stopped: Promise<void> | null = null
 
   constructor(options: ShardManagerOptions) {
@@ -120,7 +121,7 @@ export class ShardManager {
   /** Claims shards and runs them until stop(). */
   start(): void {
     this.#saver.start()
-    this.#running = this.#claims
+    this.#claims
       .run((claim) => this.#onClaim(claim), this.#stopping.signal)
       .catch((error: unknown) => {
         if (this.#stopping.signal.aborted) return
@@ -211,13 +212,18 @@ export class ShardManager {
     this.#stopping.abort()
     this.#saver.stop()
     const shards = [...this.#shards.values()]
-    await Promise.all(shards.map((shard) => shard.stop()))
+    // A store that hangs must not keep the others from being flushed and saved.
+    const { clock } = this.#deps
+    await within(clock, Promise.all(shards.map((shard) => shard.stop())), STOP_STEP_MS_MAX)
     try {
       await drain()
     } finally {
-      await this.#saver.save()
-      await Promise.all(shards.map((shard) => this.#release(shard)))
-      await this.#running
+      await within(clock, this.#saver.save(), STOP_STEP_MS_MAX)
+      await within(
+        clock,
+        Promise.all(shards.map((shard) => this.#release(shard))),
+        STOP_STEP_MS_MAX,
+      )
     }
   }
 
