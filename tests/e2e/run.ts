@@ -1,5 +1,6 @@
 /** A simulated Discord and a gateway process between it and real servers. */
 import { Redis } from 'ioredis'
+import { Client } from 'pg'
 import { startSim, type Sim, type SimOptions } from '../../sim/index.ts'
 import { MUTATION_KINDS, type World } from '../../sim/world/index.ts'
 import { Program } from '../support/program.ts'
@@ -53,6 +54,13 @@ export function untilReady(gateway: Program, shardCount: number): Promise<true> 
   }, `all ${shardCount} shards ready`)
 }
 
+/** Waits until the simulator has dispatched this many more events, whether somebody reads them or not. */
+export function untilEvents(sim: Sim, count: number): Promise<void> {
+  const before = sim.ledger.size
+  const what = `${count} more events`
+  return until(() => sim.ledger.size >= before + count, { timeoutMs: 30_000, what })
+}
+
 /** Each kind of change at least once, so that every event that the cache keeps comes. */
 export function everyMutation(sim: Sim): void {
   const world = sim.world as World
@@ -71,6 +79,31 @@ export async function untilQuiet(
     },
     { timeoutMs: 30_000, what: 'every event acknowledged' },
   )
+}
+
+/** On a connection of its own: the server may have been killed since the last one. */
+export async function queryRows<Row extends Record<string, unknown>>(
+  url: string,
+  sql: string,
+): Promise<Row[]> {
+  const client = new Client({ connectionString: url })
+  // An end of the server shows in the query.
+  client.on('error', () => undefined)
+  try {
+    await client.connect()
+    return (await client.query<Row>(sql)).rows
+  } finally {
+    await client.end().catch(() => undefined)
+  }
+}
+
+/** Session → its acknowledged sequence, as Postgres has it. */
+export async function storedSequences(url: string): Promise<Map<string, number>> {
+  const rows = await queryRows<{ session_id: string; sequence: string }>(
+    url,
+    'select session_id, sequence from gateway_sessions where session_id is not null',
+  )
+  return new Map(rows.map((row) => [row.session_id, Number(row.sequence)]))
 }
 
 /** The simulator's side of a run, as the checker reads it. */
