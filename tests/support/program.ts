@@ -39,6 +39,13 @@ export class Program {
     })
   }
 
+  /** setpriv becomes the program: it is the program's own. */
+  get pid(): number {
+    const { pid } = this.#child
+    if (pid === undefined) throw new Error(`${this.name} could not be started`)
+    return pid
+  }
+
   get isRunning(): boolean {
     return this.#child.exitCode === null && this.#child.signalCode === null
   }
