@@ -12,6 +12,32 @@ export function programVersion(): string {
   return 'unknown'
 }
 
+/**
+ * Calls `stop` once on an error that nobody caught (a rejection too), then ends the process with 1: its
+ * state cannot be trusted, but what was read may still be flushed and saved.
+ */
+export function stopOnDefect(stop: (error: unknown) => Promise<void>): void {
+  let isStopping = false
+  process.on('uncaughtException', (error: unknown) => {
+    if (isStopping) return
+    isStopping = true
+    process.exitCode = 1
+    endAnyway()
+    stop(error).then(
+      () => process.exit(1),
+      () => process.exit(1),
+    )
+  })
+}
+
+/** However a stop hangs, the process ends. */
+function endAnyway(): void {
+  setTimeout(() => {
+    process.stderr.write(`not stopped within ${STOP_MS_MAX} ms, ending anyway\n`)
+    process.exit(1)
+  }, STOP_MS_MAX).unref()
+}
+
 /** What supervisors wait for before they kill. */
 const STOP_MS_MAX = 9800
 
@@ -31,10 +57,7 @@ export function stopOnSignal(stop: (signal: string) => Promise<void>): void {
     process.on(signal, () => {
       if (isStopping) process.exit(1)
       isStopping = true
-      setTimeout(() => {
-        process.stderr.write(`not stopped within ${STOP_MS_MAX} ms, ending anyway\n`)
-        process.exit(1)
-      }, STOP_MS_MAX).unref()
+      endAnyway()
       stop(signal).then(
         () => process.exit(process.exitCode ?? 0),
         (error: unknown) => {

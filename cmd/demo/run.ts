@@ -164,7 +164,7 @@ async function watch(demo: Demo, signal: AbortSignal): Promise<void> {
   const startedAt = performance.now()
   let before = new Map<string, number>()
   let shownAt = startedAt
-  const guildId = (await world(demo.simUrl)).find((guild) => !guild.unavailable)?.id ?? ''
+  const guildId = (await world(demo.simUrl)).guilds.find((guild) => !guild.unavailable)?.id ?? ''
   const ended = demo.gateway.exited.then((code) => {
     throw new Error(`the gateway ended with code ${code}\n${demo.gateway.tail()}`)
   })
@@ -182,7 +182,7 @@ async function watch(demo: Demo, signal: AbortSignal): Promise<void> {
     const metrics = await scrape(demo.httpUrl).catch(() => new Map<string, number>())
     const text = renderView({
       seconds: (now - startedAt) / 1000,
-      shards: shardStates(metrics, demo.shardCount),
+      shards: await demo.consumer.shardStates(),
       rates,
       received: demo.consumer.total,
       queued: sum(metrics, 'gateway_push_queue_events'),
@@ -207,19 +207,23 @@ async function once(demo: Demo, signal: AbortSignal): Promise<void> {
     if (performance.now() > deadline)
       throw new Error(`not every shard is READY\n${demo.gateway.tail()}`)
     await pause(100, signal)
+    signal.throwIfAborted()
     metrics = await scrape(demo.httpUrl)
   }
   say(`ready                 ${demo.shardCount} of ${demo.shardCount} shards`)
   await pause(ONCE_TRAFFIC_MS, signal)
+  signal.throwIfAborted()
   await fetch(`${demo.simUrl}/control/pause`, { method: 'POST' })
-  const guilds = (await world(demo.simUrl)).filter((guild) => !guild.unavailable)
+  const { guilds: all, bot_user: bot } = await world(demo.simUrl)
+  const guilds = all.filter((guild) => !guild.unavailable)
   let problems: string[] = []
   for (;;) {
     problems = []
-    for (const guild of guilds) problems.push(...(await compareGuild(demo.stateUrl, guild)))
+    for (const guild of guilds) problems.push(...(await compareGuild(demo.stateUrl, guild, bot.id)))
     // What was read last may still be on its way to the cache.
     if (problems.length === 0 || performance.now() > deadline) break
     await pause(200, signal)
+    signal.throwIfAborted()
   }
   if (problems.length > 0)
     throw new Error(`State differs from the world:\n${problems.slice(0, 10).join('\n')}`)
@@ -241,10 +245,10 @@ async function once(demo: Demo, signal: AbortSignal): Promise<void> {
   say('gaps                  0')
 }
 
-/** The world's guilds, as the simulator tells the truth. */
-async function world(simUrl: string): Promise<WorldGuild[]> {
+/** The world, as the simulator tells the truth. */
+async function world(simUrl: string): Promise<{ guilds: WorldGuild[]; bot_user: { id: string } }> {
   const response = await fetch(`${simUrl}/control/world`)
-  return ((await response.json()) as { guilds: WorldGuild[] }).guilds
+  return (await response.json()) as { guilds: WorldGuild[]; bot_user: { id: string } }
 }
 
 async function scrape(httpUrl: string): Promise<Map<string, number>> {
@@ -261,16 +265,6 @@ function sum(metrics: ReadonlyMap<string, number>, name: string): number {
   let total = 0
   for (const [key, value] of metrics) if (key === name || key.startsWith(`${name}{`)) total += value
   return total
-}
-
-function shardStates(metrics: ReadonlyMap<string, number>, shardCount: number): string[] {
-  const ready = metrics.get('gateway_shards{state="ready"}') ?? 0
-  const opening =
-    (metrics.get('gateway_shards{state="connecting"}') ?? 0) +
-    (metrics.get('gateway_shards{state="resuming"}') ?? 0)
-  return Array.from({ length: shardCount }, (_, index) =>
-    index < ready ? 'CONNECTED' : index < ready + opening ? 'CONNECTING' : 'DISCONNECTED',
-  )
 }
 
 /** Rows of one guild and the number of guilds, read as anybody would. */

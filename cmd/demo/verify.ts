@@ -40,21 +40,29 @@ const NOT_COMPARED = new Set([
  *
  * @returns the differences; empty when all is equal.
  */
-export async function compareGuild(stateUrl: string, guild: WorldGuild): Promise<string[]> {
+export async function compareGuild(
+  stateUrl: string,
+  guild: WorldGuild,
+  botUserId: string,
+): Promise<string[]> {
   const stored = await get(`${stateUrl}/guilds/${guild.id}`)
   const truth = Object.fromEntries(Object.entries(guild).filter(([key]) => !NOT_COMPARED.has(key)))
   const problems = differences(`guild ${guild.id}`, truth, stored)
-  const members = (await get(`${stateUrl}/guilds/${guild.id}/members`)) as WorldMember[]
-  const first = members[0]
-  if (first === undefined) return [...problems, `guild ${guild.id} has no member`]
-  const one = await get(`${stateUrl}/guilds/${guild.id}/members/${first.user.id}`)
-  const known = guild.members.find((member) => member.user.id === first.user.id)
-  if (known === undefined) return [...problems, `member ${first.user.id} is not in the world`]
-  return [...problems, ...differences(`member ${first.user.id}`, known as object, one)]
+  // Whatever the intents, the bot sees itself; of the others those that State lists must be in the world.
+  const members = (await get(`${stateUrl}/guilds/${guild.id}/members`)) as WorldMember[] | null
+  for (const id of [botUserId, members?.[0]?.user.id ?? botUserId]) {
+    const known = guild.members.find((member) => member.user.id === id)
+    const one = await get(`${stateUrl}/guilds/${guild.id}/members/${id}`)
+    if (known === undefined) problems.push(`member ${id} of guild ${guild.id} is not in the world`)
+    else problems.push(...differences(`member ${id} of guild ${guild.id}`, known, one))
+  }
+  return problems
 }
 
 async function get(url: string): Promise<unknown> {
   const response = await fetch(url)
+  // Not there: every field differs, and may come yet.
+  if (response.status === 404) return null
   if (!response.ok) throw new Error(`${url}: ${response.status} ${await response.text()}`)
   return response.json()
 }

@@ -1,7 +1,7 @@
 import { BaseError, type Clock, type Timer } from '../../src/base/index.ts'
-import { Opcode } from '../../src/discord/index.ts'
+import { Opcode, shardOfGuild } from '../../src/discord/index.ts'
 import { type GatewayControl, ServerError, type ShardStat } from '../../src/server/index.ts'
-import type { ShardManager, ShardStatus } from '../../src/shard/index.ts'
+import { REQUEST_NONCE_PREFIX, type ShardManager, type ShardStatus } from '../../src/shard/index.ts'
 
 const SAMPLE_INTERVAL_MS = 1000
 /** The event rate is the mean over this many samples. */
@@ -12,17 +12,21 @@ export class ManagerControl implements GatewayControl {
   readonly version: string
   readonly #manager: ShardManager
   readonly #clock: Clock
+  readonly #shardCount: number
+  #requests = 0
   readonly #samples: Map<number, number>[] = []
   #timer: Timer | undefined
 
   constructor(deps: {
     readonly version: string
     readonly manager: ShardManager
+    readonly shardCount: number
     readonly clock: Clock
   }) {
     this.version = deps.version
     this.#manager = deps.manager
     this.#clock = deps.clock
+    this.#shardCount = deps.shardCount
     this.#sample()
   }
 
@@ -46,13 +50,26 @@ export class ManagerControl implements GatewayControl {
     return this.#call(shardId, () => this.#manager.restart(shardId))
   }
 
-  /** All members: an empty query without limit. See [Discord Docs/Gateway Events#request-guild-members]. */
-  requestGuildMembers(guildId: bigint, shardId: number): Promise<void> {
-    return this.#call(shardId, () =>
+  /**
+   * All members: an empty query without limit. The nonce makes the chunks pass to the queues as requested.
+   * See [Discord Docs/Gateway Events#request-guild-members].
+   */
+  async requestGuildMembers(guildId: bigint, shardId: number): Promise<void> {
+    const owner = shardOfGuild(guildId, this.#shardCount)
+    if (owner !== shardId) {
+      throw new ServerError(
+        'SERVER_BAD_REQUEST',
+        `Guild ${guildId} belongs to shard ${owner} of ${this.#shardCount}, not to shard ${shardId}.`,
+        { guildId: guildId.toString(), shardId, owner },
+      )
+    }
+    const nonce = `${REQUEST_NONCE_PREFIX}${++this.#requests}`
+    await this.#call(shardId, () =>
       this.#manager.send(shardId, Opcode.RequestGuildMembers, {
         guild_id: guildId,
         query: '',
         limit: 0,
+        nonce,
       }),
     )
   }

@@ -1,7 +1,7 @@
 import { BaseError, messageOf, systemClock, systemRandom } from '../../src/base/index.ts'
 import { GATEWAY_OPTIONS, readGatewayConfig, renderHelp } from '../../src/config/index.ts'
 import { createLog, createMetrics } from '../../src/telemetry/index.ts'
-import { failProgram, programVersion, stopOnSignal } from '../program.ts'
+import { failProgram, programVersion, stopOnDefect, stopOnSignal } from '../program.ts'
 import { startGateway } from './start.ts'
 
 const SUMMARY =
@@ -27,6 +27,13 @@ export async function main(
     const { config } = command
     const log = createLog({ level: config.logLevel, isJson: config.isProd })
     let stop = (): Promise<void> => Promise.resolve()
+    stopOnDefect((error) => {
+      log.error('a defect of the program: stopping, please report it', {
+        error: error instanceof Error ? error.stack : error,
+      })
+      stopping.abort(error)
+      return stop()
+    })
     stopOnSignal((signal) => {
       log.info('stopping', { signal })
       stopping.abort(new Error(`stopped by ${signal}`))
@@ -43,6 +50,7 @@ export async function main(
     stop = () => gateway.stop()
     if (stopping.signal.aborted) return
     const fatal = await gateway.fatal
+    process.exitCode = 1
     await gateway.stop()
     log.error('stopped for good: see the error above', { code: fatal.code })
     process.exit(1)

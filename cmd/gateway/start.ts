@@ -253,7 +253,7 @@ async function start(
     onFatal,
   })
 
-  const control = new ManagerControl({ version, manager, clock })
+  const control = new ManagerControl({ version, manager, shardCount, clock })
   closers.push(() => Promise.resolve(control.stop()))
   if (config.grpcAddress !== null) {
     const server = await startGrpcServer({
@@ -283,6 +283,13 @@ async function start(
       ...(database.kind === 'embedded' ? { state: `${server.url}/v1/events` } : {}),
     })
   }
+  // Only now is it certain that this start happens.
+  for (const { shardId, sessionId, sequence } of await fleet.saveShape({
+    shardCount,
+    intents: config.intents,
+  })) {
+    gaps.gap({ shardId, sessionId, from: sequence + 1, to: null, cause: 'session_replaced' })
+  }
   manager.start()
   log.info('started', {
     shards: shardCount,
@@ -290,31 +297,34 @@ async function start(
     behindLast: config.stop ?? shardCount,
   })
 
+  let stopped: Promise<void> | undefined
   return {
     fatal,
-    async stop() {
-      let undelivered: readonly { destination: string; events: number }[] = []
-      let isCommitted = true
-      await manager.stop(async () => {
-        isCommitted = await within(clock, writer.flush(), CACHE_DRAIN_MS)
-        ;({ undelivered } = await push.drain(PUSH_DRAIN_MS))
+    stop: () => (stopped ??= stop()),
+  }
+
+  async function stop(): Promise<void> {
+    let undelivered: readonly { destination: string; events: number }[] = []
+    let isCommitted = true
+    await manager.stop(async () => {
+      isCommitted = await within(clock, writer.flush(), CACHE_DRAIN_MS)
+      ;({ undelivered } = await push.drain(PUSH_DRAIN_MS))
+    })
+    gaps.flush()
+    const closed = Promise.all(
+      closers.map((close) =>
+        close().catch((error: unknown) => log.warn('a part did not close', { error })),
+      ),
+    )
+    await within(clock, closed, CLOSE_MS)
+    if (undelivered.length === 0 && isCommitted) {
+      log.info('stopped: everything that was read is delivered')
+    } else {
+      log.warn('stopped: the next start resumes behind what was delivered', {
+        undelivered,
+        isCacheCommitted: isCommitted,
       })
-      gaps.flush()
-      const closed = Promise.all(
-        closers.map((close) =>
-          close().catch((error: unknown) => log.warn('a part did not close', { error })),
-        ),
-      )
-      await within(clock, closed, CLOSE_MS)
-      if (undelivered.length === 0 && isCommitted) {
-        log.info('stopped: everything that was read is delivered')
-      } else {
-        log.warn('stopped: the next start resumes behind what was delivered', {
-          undelivered,
-          isCacheCommitted: isCommitted,
-        })
-      }
-    },
+    }
   }
 }
 
@@ -346,6 +356,5 @@ async function decideShape(
       recommended: bot.shards,
     })
   }
-  await fleet.saveShape({ shardCount, intents: config.intents })
   return shardCount
 }

@@ -7,7 +7,7 @@ export interface CacheEvent {
   readonly sequence: number
   readonly eventName: string
   /** Class of a GUILD_CREATE or GUILD_DELETE by the guild lifecycle; '' when it is not known. */
-  readonly guildClass: '' | 'joined' | 'available' | 'backfill' | 'joining' | 'unavailable' | 'left'
+  readonly guildClass: string
   /** The term `d`: bytes[start, end). */
   readonly bytes: Uint8Array
   readonly start: number

@@ -69,13 +69,37 @@ export class Fleet {
     return this.#intents
   }
 
-  async saveShape(shape: { readonly shardCount: number; readonly intents: number }): Promise<void> {
+  /** @returns the sessions of shards that the new count does not have; they are forgotten. */
+  async saveShape(shape: {
+    readonly shardCount: number
+    readonly intents: number
+  }): Promise<{ shardId: number; sessionId: string; sequence: number }[]> {
     await this.#database.query('update gateway_fleet set shard_count = $1, intents = $2', [
       shape.shardCount,
       shape.intents,
     ])
     this.#shardCount = shape.shardCount
     this.#intents = shape.intents
+    const rows = await this.#database.query<{
+      shard: number
+      session_id: string
+      sequence: string
+    }>(
+      `with left_over as (
+         select shard, session_id, sequence from gateway_sessions
+         where name = $1 and shard >= $2 and session_id is not null
+       ), forgotten as (
+         update gateway_sessions set session_id = null, updated_at = now()
+         from left_over where name = $1 and gateway_sessions.shard = left_over.shard
+       )
+       select shard, session_id, sequence from left_over`,
+      [this.name, shape.shardCount],
+    )
+    return rows.map((row) => ({
+      shardId: row.shard,
+      sessionId: row.session_id,
+      sequence: Number(row.sequence),
+    }))
   }
 
   /**

@@ -58,7 +58,8 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
     values.has(flag) ? Number(values.get(flag)) : null
   const address = (flag: string): string | null => (text(flag) === 'none' ? null : text(flag))
   const psql = text('psql') === '' ? null : new Secret(text('psql'))
-  if (psql !== null && !/^postgres(ql)?:\/\//.test(psql.reveal())) {
+  const isPsqlUrl = (url: string): boolean => /^postgres(ql)?:\/\//.test(url) && URL.canParse(url)
+  if (psql !== null && !isPsqlUrl(psql.reveal())) {
     throw badValue(
       { flag: 'psql', kind: 'secret' },
       '',

@@ -10,7 +10,7 @@ export interface EventFilterOptions {
 
 /**
  * Which events a destination wants. READY and RESUMED concern a session, never a backend; member chunks
- * are answers to requests and come only to who lists them; a GUILD_CREATE that is no news (the guild was
+ * come if a backend requested them, else only to who lists them; a GUILD_CREATE that is no news (the guild was
  * there before the reconnect) is not pushed.
  */
 export class EventFilter {
@@ -25,13 +25,19 @@ export class EventFilter {
   /** Whether events of this name are wanted at all; fixed for a run. */
   wantsName(eventName: string): boolean {
     if (eventName === 'READY' || eventName === 'RESUMED') return false
-    if (this.#events !== undefined) return this.#events.has(eventName)
-    return this.#takesChunks || eventName !== 'GUILD_MEMBERS_CHUNK'
+    return (
+      this.#events === undefined ||
+      eventName === 'GUILD_MEMBERS_CHUNK' ||
+      this.#events.has(eventName)
+    )
   }
 
   /** Of events with a wanted name: whether this one is. */
   wantsClass(eventName: string, guildClass: string): boolean {
-    return guildClass === 'joined' || eventName !== 'GUILD_CREATE'
+    if (eventName === 'GUILD_CREATE') return guildClass === 'joined'
+    if (eventName !== 'GUILD_MEMBERS_CHUNK') return true
+    if (this.#takesChunks || guildClass === 'requested') return true
+    return this.#events?.has(eventName) ?? false
   }
 }
 

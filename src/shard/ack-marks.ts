@@ -17,13 +17,20 @@ import type { AckLane } from './ports.ts'
 class Lane implements AckLane {
   readonly submitted: Float64Array
   readonly completed: Float64Array
+  readonly #received: Float64Array
 
-  constructor(shardCount: number) {
-    this.submitted = new Float64Array(shardCount)
-    this.completed = new Float64Array(shardCount)
+  constructor(received: Float64Array) {
+    this.submitted = new Float64Array(received.length)
+    this.completed = new Float64Array(received.length)
+    this.#received = received
   }
 
+  /** Called before the position is received. */
   submit(shardId: number, position: number): void {
+    // An idle lane has nothing to say of what was received since it became idle.
+    if (this.completed[shardId]! >= this.submitted[shardId]!) {
+      this.completed[shardId] = Math.max(this.completed[shardId]!, this.#received[shardId]!)
+    }
     this.submitted[shardId] = position
   }
 
@@ -33,20 +40,18 @@ class Lane implements AckLane {
 }
 
 export class AckMarks {
-  readonly #shardCount: number
   readonly #lanes: Lane[] = []
   readonly #received: Float64Array
   readonly #base: Float64Array
 
   constructor(shardCount: number) {
-    this.#shardCount = shardCount
     this.#received = new Float64Array(shardCount)
     this.#base = new Float64Array(shardCount)
   }
 
   /** Adds a lane; before the first event. */
   lane(): AckLane {
-    const lane = new Lane(this.#shardCount)
+    const lane = new Lane(this.#received)
     this.#lanes.push(lane)
     return lane
   }

@@ -124,7 +124,11 @@ export class Dispatcher {
     event.guildClass = ''
     if (eventName === 'READY') {
       this.#lifecycle.ready(event)
-    } else if (eventName === 'GUILD_CREATE' || eventName === 'GUILD_DELETE') {
+    } else if (
+      eventName === 'GUILD_CREATE' ||
+      eventName === 'GUILD_DELETE' ||
+      eventName === 'GUILD_MEMBERS_CHUNK'
+    ) {
       event.guildClass = this.#lifecycle.classify(event)
     }
     if (!this.#sink.dispatch(event)) return false

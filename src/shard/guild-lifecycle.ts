@@ -11,12 +11,15 @@
  * push cannot turn a join into "available".
  */
 import type { Log } from '../base/index.ts'
-import { FieldReader, isNil, isTrue, ListReader, snowflakeAt } from '../etf/index.ts'
+import { FieldReader, isNil, isTrue, ListReader, snowflakeAt, textAt } from '../etf/index.ts'
 import type { Dispatch, GuildClass, GuildMembership, MembershipRow } from './ports.ts'
 
 /** A READY that lacks more guilds than this, and more than LEFT_SHARE_MAX of them, is doubted. */
 const LEFT_COUNT_MAX = 10
 const LEFT_SHARE_MAX = 1 / 5
+
+/** A request for members that a backend made carries a nonce that begins so; Discord echoes it. */
+export const REQUEST_NONCE_PREFIX = 'gateway:'
 
 interface Membership {
   state: MembershipRow['state']
@@ -36,6 +39,7 @@ export class GuildLifecycle {
   readonly #shards = new Map<number, ShardGuilds>()
   readonly #guildFields = new FieldReader(['id', 'unavailable'])
   readonly #readyFields = new FieldReader(['guilds'])
+  readonly #chunkFields = new FieldReader(['nonce'])
   readonly #list = new ListReader()
 
   constructor(deps: {
@@ -101,11 +105,14 @@ export class GuildLifecycle {
       else shard.guilds.delete(id)
     }
     if (isDoubtful) {
-      this.#log.error('READY lacks many guilds: kept and marked unavailable until confirmed', {
-        shardId: event.shardId,
-        missing: left.length,
-        listed: listed.size,
-      })
+      this.#log.error(
+        'READY lacks many guilds: kept and marked unavailable until they come again',
+        {
+          shardId: event.shardId,
+          missing: left.length,
+          listed: listed.size,
+        },
+      )
     } else {
       this.#log.info('guilds were left while the shard was away', {
         shardId: event.shardId,
@@ -115,8 +122,9 @@ export class GuildLifecycle {
     this.#onLeft(event.shardId, left, isDoubtful)
   }
 
-  /** The class of a GUILD_CREATE or GUILD_DELETE; '' for any other event. */
+  /** The class of a GUILD_CREATE, GUILD_DELETE or GUILD_MEMBERS_CHUNK; '' for any other event. */
   classify(event: Dispatch): GuildClass {
+    if (event.eventName === 'GUILD_MEMBERS_CHUNK') return this.#onChunk(event)
     if (event.eventName === 'GUILD_CREATE') return this.#onCreate(event)
     if (event.eventName === 'GUILD_DELETE') return this.#onDelete(event)
     return ''
@@ -166,6 +174,13 @@ export class GuildLifecycle {
     }
     known.state = 'unavailable'
     return 'unavailable'
+  }
+
+  #onChunk(event: Dispatch): GuildClass {
+    const fields = this.#chunkFields
+    if (fields.read(event.bytes, event.start, event.end) < 0 || fields.starts[0]! < 0) return ''
+    const nonce = textAt(event.bytes, fields.starts[0]!, fields.ends[0]!)
+    return nonce?.startsWith(REQUEST_NONCE_PREFIX) === true ? 'requested' : ''
   }
 
   /** Reads `id` and `unavailable` of a guild; the latter stays in the reader. */

@@ -11,8 +11,12 @@ export interface Fence {
   readonly revision: number
 }
 
-/** Class of a GUILD_CREATE or GUILD_DELETE; '' for every other event. docs/architecture.md#guild-lifecycle */
+/**
+ * Class of a GUILD_CREATE or GUILD_DELETE; `requested` for a GUILD_MEMBERS_CHUNK that a backend asked for;
+ * '' for every other event. docs/architecture.md#guild-lifecycle
+ */
 export type GuildClass =
+  | 'requested'
   | ''
   | 'joined'
   | 'available'

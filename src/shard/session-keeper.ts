@@ -17,11 +17,21 @@ export class SessionKeeper {
   readonly #fence: Fence
   /** Aborted when the shard has ended. */
   readonly #ended: AbortSignal
+  readonly #onDenied: () => void
   #session: Session | null = null
   #isSaved = false
   #savedSequence = -1
 
-  constructor(deps: ShardDeps, log: Log, shardId: number, fence: Fence, ended: AbortSignal) {
+  /** @param onDenied the store refuses the fence: the shard is somebody else's. */
+  constructor(
+    deps: ShardDeps,
+    log: Log,
+    shardId: number,
+    fence: Fence,
+    ended: AbortSignal,
+    onDenied: () => void,
+  ) {
+    this.#onDenied = onDenied
     this.#deps = deps
     this.#log = log
     this.#shardId = shardId
@@ -138,10 +148,15 @@ export class SessionKeeper {
     this.#log.warn('the session is given up', { sessionId, reason })
     gaps.gap({ shardId: this.#shardId, sessionId, from, to: null, cause })
     this.#session = null
-    sessions.dropSession(this.#shardId, this.#fence, sessionId).catch((error: unknown) => {
-      // Harmless: a successor would offer it, be refused by op 9 and drop it then.
-      this.#log.warn('the refused session could not be dropped', { error: messageOf(error) })
-    })
+    sessions.dropSession(this.#shardId, this.#fence, sessionId).then(
+      (isOwned) => {
+        if (!isOwned) this.#onDenied()
+      },
+      (error: unknown) => {
+        // Harmless: a successor would offer it, be refused by op 9 and drop it then.
+        this.#log.warn('the refused session could not be dropped', { error: messageOf(error) })
+      },
+    )
   }
 
   /** Somebody else's now: nothing is written for it any more. */

@@ -69,7 +69,9 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
     this.shardId = claim.shardId
     this.#log = deps.log.child({ shardId: claim.shardId })
     const { signal } = this.#ended
-    this.#keeper = new SessionKeeper(deps, this.#log, this.shardId, claim.fence, signal)
+    this.#keeper = new SessionKeeper(deps, this.#log, this.shardId, claim.fence, signal, () =>
+      this.lose(),
+    )
     this.#reader = new ShardReader(deps, this.#log, this.shardId, this.#keeper, this)
     this.#heartbeat = new Heartbeat(deps.clock, deps.random, {
       onBeat: () => {

@@ -269,6 +269,26 @@ describe.each(KINDS)('stores on %s', (kind) => {
       expect([again.shardCount, again.intents]).toEqual([16, 513])
     })
 
+    it('forgets the sessions of shards that a smaller count does not have, and names them', async () => {
+      const sessions = cache.sessions
+      for (const shardId of [1, 2]) {
+        const fence = { epoch: 1, revision: shardId }
+        await sessions.takeOver(shardId, fence)
+        await sessions.saveSession(shardId, fence, {
+          sessionId: `s${shardId}`,
+          resumeGatewayUrl: 'wss://x',
+          sequence: 7,
+          shardCount: 4,
+          intents: 1,
+          query: { v: 10, encoding: 'etf', compress: 'none' },
+        })
+      }
+      expect(await cache.fleet.saveShape({ shardCount: 2, intents: 1 })).toEqual([
+        { shardId: 2, sessionId: 's2', sequence: 7 },
+      ])
+      expect(await cache.fleet.saveShape({ shardCount: 2, intents: 1 })).toEqual([])
+    })
+
     it('raises the epoch at each start without etcd, and with etcd when the kind changes', async () => {
       const { fleet } = cache
       const epochs = [

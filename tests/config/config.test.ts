@@ -111,6 +111,7 @@ test('values are checked, with the choice that was meant', () => {
     [['-intents', 'GUILD_MEMBER'], 'did you mean GUILD_MEMBERS'],
     [['-discord-api', 'discord.com'], 'a URL'],
     [['-psql', 'host:5432'], 'postgres://'],
+    [['-psql', 'postgres://u:p@ss@host:bad/d'], 'postgres://'],
   ] as const) {
     const error = failure(['-token', 'x', ...argv])
     expect(error.code).toBe('CONFIG_BAD_VALUE')

@@ -111,6 +111,19 @@ describe('the Redis list contract', () => {
     })
   })
 
+  test('chunks that a backend requested are pushed whatever the list says', async () => {
+    const chunks = ['requested', ''].map((guildClass, index) =>
+      pushEvent({ sequence: index + 1, eventName: 'GUILD_MEMBERS_CHUNK', guildClass }),
+    )
+    for (const events of [undefined, ['MESSAGE_CREATE']]) {
+      await admin.flushall()
+      const lists = await pushed({ events }, (destination) => {
+        for (const event of chunks) destination.push(event, -1, 0)
+      })
+      expect(sequencesOf(lists)).toEqual({ GUILD_MEMBERS_CHUNK: [1] })
+    }
+  })
+
   test('warns of a name that no event has, with the nearest, and accepts it', () => {
     const lines: LogLine[] = []
     new RedisListDestination(

@@ -115,6 +115,17 @@ describe('membership is known', () => {
     expect(lifecycle.classify(dispatch('GUILD_DELETE', { id: 1n, unavailable: null }))).toBe('left')
   })
 
+  test('a chunk of members that a backend requested says so', () => {
+    const chunk = (nonce: unknown): string =>
+      lifecycle.classify(dispatch('GUILD_MEMBERS_CHUNK', { guild_id: 1n, members: [], nonce }))
+    expect([chunk('gateway:7'), chunk('other'), chunk(undefined), chunk(null)]).toEqual([
+      'requested',
+      '',
+      '',
+      '',
+    ])
+  })
+
   test('other events have no class', async () => {
     await lifecycle.load(SHARD, 8)
     expect(lifecycle.classify(dispatch('GUILD_UPDATE', { id: 1n }))).toBe('')

@@ -339,9 +339,10 @@ describe('heartbeats', () => {
   })
 
   test('READY may be late as long as heartbeats are acknowledged', async () => {
-    world.manager(gateway.url, { timeouts: { silenceMs: 20 } })
+    // Five beats last longer than the silence that is allowed: 200 + 300 ms.
+    world.manager(gateway.url, { timeouts: { silenceMs: 300 } })
     const peer = await gateway.peer(0)
-    await peer.hello(60)
+    await peer.hello(200)
     await peer.next(2)
     for (let beat = 0; beat < 5; beat++) {
       await peer.next(1, beat)

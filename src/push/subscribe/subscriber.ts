@@ -71,7 +71,11 @@ export class Subscriber {
   wants(name: number, eventName: string, shardId: number): boolean {
     let decision = this.#wants[name] ?? UNDECIDED
     if (decision === UNDECIDED) {
-      decision = this.#filter.wantsName(eventName) ? WANTED : UNWANTED
+      // Member chunks are for who lists them: whose request they answer is not known here.
+      const isChunk = eventName === 'GUILD_MEMBERS_CHUNK'
+      const isWanted =
+        this.#filter.wantsName(eventName) && (!isChunk || this.#filter.wantsClass(eventName, ''))
+      decision = isWanted ? WANTED : UNWANTED
       this.#wants[name] = decision
     }
     if (decision === UNWANTED) return false
