@@ -1,4 +1,4 @@
--- Guild state, as the tables of tatsuworks/gateway name it (docs/architecture.md#tables), and the gateway's own tables beside it.
+-- Guild state, as the tables of tatsuworks/gateway name it (docs/architecture.md#the-life-of-an-event), and the gateway's own tables beside it.
 -- Runs on Postgres 15 and later and on PGlite. Migrations only add: two versions of the program run side by side during a deploy.
 -- Every table is logged, so that state and sequences come back from a crash together. No row is written by two shards:
 -- a guild's rows belong to the guild's shard, and users have no table of their own (a user is read from member rows).

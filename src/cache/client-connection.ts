@@ -10,6 +10,15 @@ import { Turns } from './turns.ts'
 
 export type MakeClient = () => pg.Client
 
+export interface ClientConnectionOptions {
+  /** Statements that run each time it opens. */
+  readonly setup?: string | undefined
+  /** Called when a statement was not answered within the client's query_timeout and the client was given up. */
+  readonly onSilent?: (text: string) => void
+}
+
+/** What pg says when its query_timeout has passed; it has no code. */
+const SILENT = 'Query read timeout'
 /** SQLSTATEs of a login that will never succeed: see PostgreSQL Appendix A, classes 28 and 3D. */
 const REFUSED = /^(28|3D)/
 /** Class 08 connection exception, 57P01..57P05 shutdown, 25P03 idle in transaction, 53300 too many connections. */
@@ -19,18 +28,20 @@ export class ClientConnection implements Connection {
   readonly #makeClient: MakeClient
   readonly #address: string
   readonly #setup: string
+  readonly #onSilent: (text: string) => void
   readonly #turns = new Turns()
   #client: pg.Client | null = null
   #opening: Promise<pg.Client> | null = null
+  #openingClient: pg.Client | null = null
   #isClosed = false
   /** Statements without an answer yet. */
   #pending = 0
 
-  /** @param setup statements that run each time it opens. */
-  constructor(makeClient: MakeClient, address: string, setup = '') {
+  constructor(makeClient: MakeClient, address: string, options: ClientConnectionOptions = {}) {
     this.#makeClient = makeClient
     this.#address = address
-    this.#setup = setup
+    this.#setup = options.setup ?? ''
+    this.#onSilent = options.onSilent ?? (() => undefined)
   }
 
   query<Row>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]> {
@@ -47,6 +58,7 @@ export class ClientConnection implements Connection {
   /** Ends it politely when nothing is on its way, else at once. Never waits for a server that is stuck. */
   async close(): Promise<void> {
     this.#isClosed = true
+    if (this.#openingClient !== null) streamOf(this.#openingClient).destroy()
     const client = this.#client ?? (await this.#opening?.catch(() => null)) ?? null
     this.#client = null
     if (client === null) return
@@ -79,7 +91,7 @@ export class ClientConnection implements Connection {
       throw (failure as { readonly error: unknown } | null)?.error ?? new Error('rolled back')
     } catch (error) {
       // A client that broke has nothing to roll back: the server does it by itself.
-      await tx.query('rollback').catch(() => undefined)
+      if (this.#client === client) await tx.query('rollback').catch(() => undefined)
       throw error
     }
   }
@@ -101,10 +113,19 @@ export class ClientConnection implements Connection {
     try {
       return await client.query(config)
     } catch (error) {
+      if (isSilence(error)) this.#giveUp(client, text)
       throw statementError(error, this.#address)
     } finally {
       this.#pending--
     }
+  }
+
+  /** A black hole (a dead host, a firewall that forgot the connection) never answers and never says so. */
+  #giveUp(client: pg.Client, text: string): void {
+    if (this.#client !== client) return
+    this.#client = null
+    streamOf(client).destroy()
+    this.#onSilent(text)
   }
 
   #open(): Promise<pg.Client> {
@@ -121,6 +142,7 @@ export class ClientConnection implements Connection {
 
   async #openOnce(): Promise<pg.Client> {
     const client = this.#makeClient()
+    this.#openingClient = client
     const forget = (): void => {
       if (this.#client === client) this.#client = null
     }
@@ -133,6 +155,8 @@ export class ClientConnection implements Connection {
     } catch (error) {
       client.end().catch(() => undefined)
       throw connectError(error, this.#address)
+    } finally {
+      this.#openingClient = null
     }
     this.#client = client
     return client
@@ -145,13 +169,20 @@ function streamOf(client: pg.Client): Duplex {
     .stream
 }
 
+/** Whether pg gave up waiting for an answer. */
+export function isSilence(error: unknown): boolean {
+  return error instanceof Error && error.message === SILENT
+}
+
 /** Postgres' own errors stay as they are; everything else means that the connection broke. */
 export function statementError(error: unknown, address: string): unknown {
   const code = error instanceof pg.DatabaseError ? (error.code ?? '') : null
   if (code !== null && !LOST.test(code)) return error
   return new CacheError(
     'CACHE_CONNECTION_LOST',
-    `The connection to ${address} was lost; it is opened again.`,
+    isSilence(error)
+      ? `Postgres at ${address} did not answer a statement in time; the connection was broken off and is opened again.`
+      : `The connection to ${address} was lost; it is opened again.`,
     { address },
     { cause: error, retryable: true },
   )

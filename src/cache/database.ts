@@ -31,7 +31,10 @@ export interface Connection extends Queryable {
 export interface ConnectionOptions {
   /** Statements that run each time the connection opens. */
   readonly setup?: string
-  /** A statement that is not answered by then ends the connection. Default: none. Postgres only. */
+  /**
+   * A statement that is not answered by then ends the connection and rejects with CACHE_CONNECTION_LOST:
+   * a dead host sends no reset. Default: the database's, 8,000. Postgres only.
+   */
   readonly deadlineMs?: number
 }
 
@@ -48,6 +51,13 @@ export interface Database extends Queryable {
   readonly capabilities: DatabaseCapabilities
   /** Where it is, without secrets: `postgres://user:***@host/db` or a folder. */
   readonly address: string
+  /** @param deadlineMs as ConnectionOptions has it, for this statement. */
+  query<Row>(
+    text: string,
+    values?: readonly unknown[],
+    name?: string,
+    deadlineMs?: number,
+  ): Promise<Row[]>
   /**
    * A connection of its own, for one lane of writes. It opens when it is first used and again after it
    * broke; a call on it while Postgres is away fails at once, the caller waits and repeats.
@@ -74,6 +84,8 @@ export interface PostgresOptions {
   readonly startTimeoutMs?: number
   /** A statement that runs longer is cancelled by the server. Default 30,000. */
   readonly statementTimeoutMs?: number
+  /** A statement that is not answered by then ends its connection. Default 8,000. */
+  readonly deadlineMs?: number
   /** A transaction that idles longer is ended by the server. Default 10,000. */
   readonly idleInTransactionTimeoutMs?: number
 }

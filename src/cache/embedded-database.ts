@@ -35,7 +35,9 @@ export async function openEmbedded(
   engine.onFailed = (message) => {
     deps.log.error('embedded database failed', { address: options.dataDir, error: message })
   }
-  const only = new ClientConnection(() => engine.client(), options.dataDir, CLEAN_SESSION)
+  const only = new ClientConnection(() => engine.client(), options.dataDir, {
+    setup: CLEAN_SESSION,
+  })
   const maintenance = new EmbeddedMaintenance(only, deps)
   const connection: Connection = {
     query: (text, values, name) => only.query(text, values, name),

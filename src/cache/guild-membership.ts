@@ -8,6 +8,9 @@ export interface MembershipRow {
   readonly sequence: number
 }
 
+/** It reads the whole table, which may be cold after a start. */
+const LOAD_DEADLINE_MS = 35_000
+
 /** Durable membership, which the writer keeps and the guild lifecycle starts from. */
 export class GuildMembership {
   readonly #database: Database
@@ -36,6 +39,8 @@ export class GuildMembership {
       // shard_id = (guild_id >> 22) % shard_count. See [Discord Docs/Gateway#sharding-sharding-formula].
       `select id, state, session_id, sequence from guilds_persistent where (id >> 22) % $2::int8 = $1::int8`,
       [shardId, shardCount],
+      undefined,
+      LOAD_DEADLINE_MS,
     )
     return {
       filled: session?.filled ?? false,

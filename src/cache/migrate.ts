@@ -33,12 +33,14 @@ export interface MigrateResult {
 
 /** 'gate' 'mig1': any pair that nobody else uses. */
 const LOCK_KEYS = '1734440037, 1835624241'
+/** A migration of large tables takes its time, and so does waiting for another process that runs it. */
+const STATEMENT_DEADLINE_MS = 3600_000
 const ANCESTOR_TABLES = ['guilds', 'channels', 'members', 'shards', 'guilds_persistent']
 
 /** @throws CacheError CACHE_MIGRATION_CHANGED, CACHE_MIGRATION_FAILED, CACHE_ANCESTOR_DATABASE */
 export async function migrate(database: Database, deps: MigrateDeps): Promise<MigrateResult> {
   const migrations = deps.migrations ?? readMigrations()
-  const connection = await database.connect('migrate')
+  const connection = await database.connect('migrate', { deadlineMs: STATEMENT_DEADLINE_MS })
   const applied: string[] = []
   try {
     let version = await connection.transaction((tx) => begin(tx, database.address))
@@ -46,7 +48,7 @@ export async function migrate(database: Database, deps: MigrateDeps): Promise<Mi
       const isNew = await connection.transaction((tx) => apply(tx, migration))
       if (isNew) {
         applied.push(migration.name)
-        deps.log.info('migration applied', { name: migration.name })
+        deps.log.info('migration applied', { file: migration.name })
       }
       version = Math.max(version, migration.number)
     }

@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { backoffMs, redactUrl, sleep } from '../base/index.ts'
-import { ClientConnection, connectError, statementError } from './client-connection.ts'
+import { ClientConnection, connectError, isSilence, statementError } from './client-connection.ts'
 import type { Connection, Database, DatabaseDeps, PostgresOptions } from './database.ts'
 import { CacheError } from './errors.ts'
 
@@ -9,7 +9,11 @@ const SERVER_VERSION_MIN = 150_000
 const START_TIMEOUT_MS = 30_000
 const STATEMENT_TIMEOUT_MS = 30_000
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
+/** Longer than a take-over waits for its locks, twice 3 s; a sequence that waits longer holds up a shutdown. */
+const DEADLINE_MS = 8000
 const CONNECT_TIMEOUT_MS = 10_000
+/** So much of a statement is logged. */
+const STATEMENT_CHARS_MAX = 80
 const CLOSE_TIMEOUT_MS = 1000
 const POOL_CONNECTIONS_MAX = 4
 /** Batches of 1,000 are as fast as 5,000 and hold their locks for less long. */
@@ -21,6 +25,7 @@ export async function openPostgres(
   deps: DatabaseDeps,
 ): Promise<Database> {
   const address = redactUrl(options.url.reveal())
+  const defaultDeadlineMs = options.deadlineMs ?? DEADLINE_MS
   const config = {
     connectionString: options.url.reveal(),
     application_name: `gateway ${options.name}`,
@@ -31,7 +36,17 @@ export async function openPostgres(
     keepAlive: true,
   } satisfies pg.ClientConfig
   const connectionsMax = options.connectionsMax ?? POOL_CONNECTIONS_MAX
-  const pool = new pg.Pool({ ...config, max: connectionsMax })
+  // A client whose statement timed out is not taken back: pg-pool destroys it, as after any error.
+  const pool = new pg.Pool({ ...config, query_timeout: defaultDeadlineMs, max: connectionsMax })
+  const retries = deps.counters.counter('gateway_cache_retries_total')
+  const saySilent = (label: string, text: string, deadlineMs: number): void => {
+    deps.log.warn('database did not answer in time: connection broken off', {
+      address,
+      connection: label,
+      statement: text.trim().slice(0, STATEMENT_CHARS_MAX),
+      deadlineMs,
+    })
+  }
   pool.on('error', (error) => {
     deps.log.debug('idle database connection lost', { address, error: error.message })
   })
@@ -57,25 +72,42 @@ export async function openPostgres(
       hasTimeouts: true,
       rowsPerStatementMax: ROWS_PER_STATEMENT_MAX,
     },
-    async query<Row>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]> {
-      const query: pg.QueryConfig = { text }
+    async query<Row>(
+      text: string,
+      values?: readonly unknown[],
+      name?: string,
+      deadlineMs = defaultDeadlineMs,
+    ): Promise<Row[]> {
+      const query: pg.QueryConfig & pg.ClientConfig = { text, query_timeout: deadlineMs }
       if (values !== undefined) query.values = values as unknown[]
       if (name !== undefined) query.name = name
       try {
         return (await pool.query(query)).rows as Row[]
       } catch (error) {
+        if (isSilence(error)) {
+          retries.value++
+          saySilent('pool', text, deadlineMs)
+        }
         throw statementError(error, address)
       }
     },
     connect(label, { setup, deadlineMs } = {}) {
+      const ownDeadlineMs = deadlineMs ?? defaultDeadlineMs
       const clientConfig = {
         ...config,
         application_name: `${config.application_name} ${label}`,
-        query_timeout: deadlineMs,
+        query_timeout: ownDeadlineMs,
         pipeline: true,
       }
       const makeClient = (): pg.Client => new pg.Client(clientConfig)
-      const connection = new ClientConnection(makeClient, address, setup)
+      const connection = new ClientConnection(makeClient, address, {
+        setup,
+        onSilent(text) {
+          // Whoever has a deadline of its own counts its retries itself.
+          if (deadlineMs === undefined) retries.value++
+          saySilent(label, text, ownDeadlineMs)
+        },
+      })
       connections.add(connection)
       return Promise.resolve(connection)
     },

@@ -13,6 +13,8 @@ type Found = Promise<string | null>
 /** Shorter searches would match half of a guild: they find nothing, as in the ancestor. */
 const SEARCH_CHARACTERS_MIN = 3
 const USERS_PER_QUERY = 50
+/** Longer than the server's statement timeout: a page of a large guild may take long, a dead host forever. */
+const READ_DEADLINE_MS = 35_000
 
 /**
  * Every read of the State routes. Ids are decimal snowflakes, checked by the caller (isSnowflake).
@@ -30,7 +32,10 @@ export class StateReader {
   readonly #emojis: MergedLookup
   readonly #threads: MergedLookup
 
-  constructor(db: QueryPort) {
+  constructor(database: QueryPort) {
+    const db: QueryPort = {
+      query: (text, values, name) => database.query(text, values, name, READ_DEADLINE_MS),
+    }
     this.#db = db
     this.#users = new MergedLookup(db, LOOKUPS.user)
     this.#channels = new MergedLookup(db, LOOKUPS.channel)

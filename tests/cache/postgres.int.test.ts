@@ -1,12 +1,13 @@
 /** What only a server does: it goes away, refuses, holds locks, and is shared by several processes. */
-import { createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import pg from 'pg'
 import { afterEach, describe, expect, it } from 'vitest'
-import { Secret } from '../../src/base/index.ts'
+import { type Log, memoryCounters, Secret, silentLog } from '../../src/base/index.ts'
 import {
   type CacheError,
   type Database,
   Fleet,
+  GuildMembership,
   migrate,
   openDatabase,
 } from '../../src/cache/index.ts'
@@ -267,6 +268,131 @@ describe('Postgres that goes away', () => {
     }
     expect(await cache.column('select id from roles')).toHaveLength(500)
     expect(cache.lost).toEqual([])
+  })
+})
+
+describe('a connection that is a black hole', () => {
+  /** Forwards to a server, and swallows every byte of the connections that were open at `swallow()`. */
+  async function blackHole(url: string): Promise<{ url: string; swallow(): void }> {
+    const { hostname, port } = new URL(url)
+    const sockets = new Set<Socket>()
+    const proxy = createServer((socket) => {
+      const upstream = connect(Number(port), hostname)
+      for (const end of [socket, upstream]) {
+        sockets.add(end)
+        end.on('error', () => undefined)
+        end.on('close', () => sockets.delete(end))
+      }
+      socket.on('data', (chunk) => upstream.write(chunk))
+      upstream.on('data', (chunk) => socket.write(chunk))
+    }).listen(0, '127.0.0.1')
+    await new Promise((resolve) => proxy.once('listening', resolve))
+    closers.push(async () => {
+      for (const socket of sockets) socket.destroy()
+      await new Promise((resolve) => proxy.close(resolve))
+    })
+    const address = new URL(url)
+    address.port = String((proxy.address() as { port: number }).port)
+    return {
+      url: address.toString(),
+      swallow() {
+        for (const socket of sockets) {
+          socket.removeAllListeners('data')
+          socket.resume()
+        }
+      },
+    }
+  }
+
+  const fence = { epoch: 1, revision: 1 }
+  const session = {
+    sessionId: 'a session',
+    resumeGatewayUrl: 'wss://gateway.discord.gg',
+    sequence: 1,
+    shardCount: 4,
+    intents: 1,
+    query: { v: 10, encoding: 'etf', compress: 'none' },
+  } as const
+  const acknowledged = { shardId: 0, fence, sessionId: session.sessionId, sequence: 9 }
+
+  async function swallowed(): Promise<{
+    cache: TestCache
+    warnings: unknown[]
+    retries: () => number
+    swallow: () => void
+  }> {
+    const hole = await blackHole(await fresh())
+    const warnings: unknown[] = []
+    const log: Log = { ...silentLog, warn: (...warning) => warnings.push(warning) }
+    const counters = memoryCounters()
+    const database = await openDatabase(
+      { url: new Secret(hole.url), name: 'test', deadlineMs: 700 },
+      { ...deps, log, counters },
+    )
+    closers.push(() => database.close())
+    await migrate(database, deps)
+    const cache = await TestCache.open(database)
+    closers.push(() => cache.close())
+    await cache.sessions.saveSession(0, fence, session)
+    return {
+      cache,
+      warnings,
+      retries: () => counters.read('gateway_cache_retries_total'),
+      swallow: () => hole.swallow(),
+    }
+  }
+
+  it.each([
+    ['saves of sequences', (cache: TestCache) => cache.sessions.saveAcknowledged([acknowledged])],
+    ['the save of a session', (cache: TestCache) => cache.sessions.saveSession(0, fence, session)],
+    ['a take-over', (cache: TestCache) => cache.sessions.takeOver(0, fence)],
+    ['a single statement', (cache: TestCache) => cache.sessions.holds(0, fence)],
+    ['the membership', (cache: TestCache) => new GuildMembership(cache).load(0, 4)],
+  ])('fails %s once, says so, and is replaced', async (_what, call) => {
+    const { cache, warnings, retries, swallow } = await swallowed()
+    const answer = await call(cache)
+    swallow()
+    const startedAt = performance.now()
+    await expect(call(cache)).rejects.toMatchObject({
+      code: 'CACHE_CONNECTION_LOST',
+      retryable: true,
+    })
+    expect(performance.now() - startedAt).toBeLessThan(2000)
+    expect(warnings).toEqual([
+      ['database did not answer in time: connection broken off', expect.anything()],
+    ])
+    expect(retries()).toBe(1)
+    expect(await call(cache)).toEqual(answer)
+    expect(warnings).toHaveLength(1)
+  })
+
+  it('keeps a deadline of its own where one was asked for', async () => {
+    const { cache } = await swallowed()
+    const slow = `select pg_sleep(1.1)`
+    await expect(cache.database.query(slow)).rejects.toMatchObject({
+      code: 'CACHE_CONNECTION_LOST',
+    })
+    await cache.database.query(slow, [], undefined, 5000)
+    const connection = await cache.database.connect('slow', { deadlineMs: 5000 })
+    await connection.query(slow)
+    await connection.close()
+  })
+
+  it('holds up no end, even while a connection is being opened', async () => {
+    const server = await startPostgres({ fsync: false })
+    closers.push(() => server.stop())
+    const database = await open(server.url)
+    const connection = await database.connect('sessions')
+    server.freeze()
+    const failed = expect(connection.query('select 1')).rejects.toMatchObject({
+      code: 'CACHE_UNREACHABLE',
+    })
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    const startedAt = performance.now()
+    await database.close()
+    await failed
+    expect(performance.now() - startedAt).toBeLessThan(3000)
+    server.thaw()
   })
 })
 

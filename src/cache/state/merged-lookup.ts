@@ -1,6 +1,11 @@
 /** What the reader needs of a database; `Database` has it. */
 export interface QueryPort {
-  query<Row>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]>
+  query<Row>(
+    text: string,
+    values?: readonly unknown[],
+    name?: string,
+    deadlineMs?: number,
+  ): Promise<Row[]>
 }
 
 /**
