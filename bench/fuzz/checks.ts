@@ -38,7 +38,7 @@ const CUT = 1
 const CODES = new Map<string, number>()
 
 /** What a term that can be stepped over may still be refused for when it is read. */
-const CODES_OF_CONTENTS = new Set(['ETF_BAD_TERM', 'ETF_LIMIT', 'ETF_TOO_DEEP', 'ETF_UNKNOWN_TAG'])
+const CODES_OF_CONTENTS = new Set(['ETF_BAD_TERM', 'ETF_LIMIT'])
 
 const ENCODINGS: readonly EncodeOptions[] = [
   {},

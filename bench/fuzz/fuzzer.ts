@@ -18,6 +18,7 @@ const COMPRESSED = 80
 const SLOW_MS = 25
 const SLOW_TRIES = 8
 const FINDINGS_MAX = 20
+const SHRINK_MS = 3000
 
 export interface Finding {
   readonly promise: string
@@ -140,8 +141,9 @@ export class Fuzzer {
   /** Leaves out what is not needed to break the same promise. */
   #shrink(promise: string, input: Uint8Array): Buffer {
     let best = Buffer.from(input)
+    const endMs = performance.now() + SHRINK_MS
     for (let size = best.length >> 1; size >= 1; size >>= 1) {
-      for (let at = 1; at + size <= best.length; ) {
+      for (let at = 1; at + size <= best.length && performance.now() < endMs; ) {
         const shorter = Buffer.concat([best.subarray(0, at), best.subarray(at + size)])
         // What is checked only now and then gets several chances.
         let isBroken = false

@@ -2,7 +2,7 @@
 import type { Random } from '../../src/base/index.ts'
 import type { CorpusEntry } from './corpus.ts'
 
-export const INPUT_BYTES_MAX = 6144
+export const INPUT_BYTES_MAX = 16_384
 
 const TAGS = [
   70, 77, 80, 88, 89, 90, 97, 98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111,
@@ -52,7 +52,14 @@ const PIECES = [
   [0xf0, 0x9f, 0x98],
   [0xc0, 0x80],
   [80, 0, 0, 0, 2],
+  ...['0', '9223372036854775807', '9223372036854775808', '18446744073709551615'].map(digits),
+  ...['18446744073709551616', '99999999999999999999', '00000000000000000001'].map(digits),
 ].map((piece) => Buffer.from(piece))
+
+/** Decimal text as a binary: an id that came as a string. */
+function digits(text: string): number[] {
+  return [109, 0, 0, 0, text.length, ...Buffer.from(text)]
+}
 
 export class Mutator {
   /** The input is `bytes[0, length)`. */

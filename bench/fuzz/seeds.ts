@@ -14,7 +14,7 @@ const VIEW: ClientView = {
 }
 
 export function makeSeeds(): Buffer[] {
-  const seeds = [...worldFrames(), ...vectors(), ...limits()]
+  const seeds = [...worldFrames(), ...vectors(), ...ids(), ...limits()]
   return seeds.filter(({ length }) => length > 1 && length <= INPUT_BYTES_MAX)
 }
 
@@ -57,9 +57,25 @@ function vectors(): Buffer[] {
   return rows.map(({ hex }) => Buffer.from(hex, 'hex'))
 }
 
+/** Ids in every form, and what only looks like one. */
+function ids(): Buffer[] {
+  const id = 1n << 60n
+  const ms = 1_793_491_200_000
+  const values = [
+    { id, user: { id: String(id), flags: ms }, guild_id: '18446744073709551615', op: ms },
+    { d: { id: '18446744073709551616', guild_id: ms, user: { id: 2 ** 40 } }, op: 0 },
+    { list: [{ id: ms }, ms, [ms, { user_id: ms }], ms], id: [ms, id] },
+    { d: { user: { id }, id: 1 }, id: { id: ms }, paid: ms, _id: ms, valid: ms },
+  ]
+  return values.map((value) => Buffer.from(encodeTerm(value)))
+}
+
 function limits(): Buffer[] {
   const nested = (depth: number): Buffer =>
     Buffer.concat([Buffer.of(131), Buffer.alloc(depth * 2, Buffer.of(104, 1)), Buffer.of(106)])
+  // Lists that go on as each other's tail count as levels, until the outermost ends.
+  const tails = (count: number): Buffer =>
+    Buffer.concat([Buffer.alloc(count * 6, Buffer.of(108, 0, 0, 0, 1, 106)), Buffer.of(106)])
   const inner = Buffer.from(encodeTerm({ id: 1n << 60n, list: [1, 2, 3], text: 'é' })).subarray(1)
   const compressed = Buffer.concat([Buffer.of(131, 80, 0, 0, 0, inner.length), deflateSync(inner)])
   return [
@@ -67,6 +83,9 @@ function limits(): Buffer[] {
     nested(2047),
     nested(2048),
     nested(2049),
+    Buffer.concat([Buffer.of(131, 104, 2), tails(1100), tails(1100)]),
+    Buffer.concat([Buffer.of(131), tails(2048)]),
+    Buffer.concat([Buffer.of(131), tails(2049)]),
     compressed,
     Buffer.of(131, 108, 255, 255, 255, 255, 106),
     Buffer.of(131, 116, 255, 255, 255, 255, 97, 1),
