@@ -49,4 +49,15 @@ export class IdentifyLog {
     )
     return { all: Number(row?.total ?? 0), shard: Number(row?.shard ?? 0) }
   }
+
+  /** Identifies of this bot since a wall time in ms (inclusive), oldest first. */
+  async recent(sinceMs: number): Promise<{ shardId: number; atMs: number }[]> {
+    const rows = await this.#database.query<{ shard: number; at_ms: number }>(
+      `select shard, (extract(epoch from sent_at) * 1000)::float8 as at_ms
+       from gateway_identifies where bot_user_id = $1 and sent_at >= to_timestamp($2::float8 / 1000)
+       order by sent_at`,
+      [this.#fleet.botUserId, sinceMs],
+    )
+    return rows.map((row) => ({ shardId: row.shard, atMs: row.at_ms }))
+  }
 }

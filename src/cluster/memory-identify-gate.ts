@@ -32,8 +32,12 @@ interface Waiter {
 
 /** Discord measures its 5 s where the IDENTIFY arrives: jitter of the network needs some air. */
 const WINDOW_MARGIN_MS = 250
+/** A row's time is taken before it is committed, and the IDENTIFY leaves after that. */
+const EARLIER_MARGIN_MS = 1000
 /** Shards that start together ask within this time; granting waits for it so that the order holds. */
 const GATHER_MS = 20
+/** The store is away: asked again after this long. */
+const UNKNOWN_RETRY_MS = 2000
 /** How often a stopped gate says so. */
 const LOUD_INTERVAL_MS = 60_000
 
@@ -45,6 +49,8 @@ export class MemoryIdentifyGate implements IdentifyGate {
   #timer: Timer | undefined
   #timerAt = Number.POSITIVE_INFINITY
   #isGranting = false
+  /** The identifies of earlier processes are in #freeAt. */
+  #knowsEarlier = false
   #stoppedBy = ''
   #lastSaidAt = Number.NEGATIVE_INFINITY
 
@@ -110,6 +116,7 @@ export class MemoryIdentifyGate implements IdentifyGate {
     }
     this.#isGranting = true
     try {
+      if (this.#waiting.length > 0 && !(await this.#readEarlier())) return
       for (;;) {
         const waiter = this.#next()
         if (waiter === undefined || !(await this.#isAllowed(waiter.shardId))) return
@@ -121,6 +128,30 @@ export class MemoryIdentifyGate implements IdentifyGate {
     } finally {
       this.#isGranting = false
     }
+  }
+
+  /**
+   * Keys that an earlier process used in the last seconds are not free yet: Discord would answer op 9, and
+   * the identify would be spent. Nothing is granted until this could be read.
+   */
+  async #readEarlier(): Promise<boolean> {
+    if (this.#knowsEarlier) return true
+    const { identifyLog, clock, maxConcurrency } = this.#options
+    const windowMs = IDENTIFY_WINDOW_MS + EARLIER_MARGIN_MS
+    try {
+      for (const { shardId, atMs } of await identifyLog.recent(clock.now() - windowMs)) {
+        // A wall clock that jumped must not hold a key for longer than its window.
+        const restMs = Math.min(windowMs, Math.max(0, atMs + windowMs - clock.now()))
+        const key = shardId % maxConcurrency
+        const freeAt = clock.monotonic() + restMs
+        this.#freeAt.set(key, Math.max(freeAt, this.#freeAt.get(key) ?? 0))
+      }
+    } catch (error) {
+      this.#stop('unknown', UNKNOWN_RETRY_MS, { error: messageOf(error) })
+      return false
+    }
+    this.#knowsEarlier = true
+    return true
   }
 
   /** The lowest waiting shard whose key is free, within the lowest bucket that waits. */
@@ -142,21 +173,25 @@ export class MemoryIdentifyGate implements IdentifyGate {
   }
 
   async #isAllowed(shardId: number): Promise<boolean> {
-    const { budget, clock, log, counters } = this.#options
-    let cause: string = 'unknown'
-    let retryMs = 2000
-    let fields: Readonly<Record<string, unknown>>
+    const { budget, log } = this.#options
     try {
       const verdict = await budget.verdict(shardId)
-      if (verdict.isAllowed) {
-        if (this.#stoppedBy !== '') log.info('identifies go on')
-        this.#stoppedBy = ''
-        return true
+      if (!verdict.isAllowed) {
+        this.#stop(verdict.cause, verdict.retryMs, verdict.fields)
+        return false
       }
-      ;({ cause, retryMs, fields } = verdict)
     } catch (error) {
-      fields = { error: messageOf(error) }
+      this.#stop('unknown', UNKNOWN_RETRY_MS, { error: messageOf(error) })
+      return false
     }
+    if (this.#stoppedBy !== '') log.info('identifies go on')
+    this.#stoppedBy = ''
+    return true
+  }
+
+  /** Says why nothing is granted, and looks again later. */
+  #stop(cause: string, retryMs: number, fields: Readonly<Record<string, unknown>>): void {
+    const { clock, log, counters } = this.#options
     if (this.#stoppedBy !== cause) {
       counters.counter('gateway_identify_stops_total', { cause }).value++
       this.#lastSaidAt = Number.NEGATIVE_INFINITY
@@ -167,7 +202,6 @@ export class MemoryIdentifyGate implements IdentifyGate {
       log.error('identifies are stopped', { cause, waiting: this.#waiting.length, ...fields })
     }
     this.#wake(retryMs)
-    return false
   }
 
   #permit(shardId: number): IdentifyPermit {

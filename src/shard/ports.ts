@@ -170,6 +170,8 @@ export interface IdentifyLog {
   record(entry: IdentifyRecord): Promise<void>
   /** Identifies of this bot since a wall time, in all, and of the one shard. */
   countSince(sinceMs: number, shardId: number): Promise<{ all: number; shard: number }>
+  /** Identifies of this bot since a wall time, of every process: their rate limit keys may not be free yet. */
+  recent(sinceMs: number): Promise<readonly { shardId: number; atMs: number }[]>
 }
 
 /** The fleet's row: one bot and one name per database. */

@@ -250,6 +250,27 @@ describe.each(KINDS)('stores on %s', (kind) => {
       expect(await log.countSince(now - 2000, 0)).toEqual({ all: 3, shard: 1 })
       expect(await log.countSince(now + 6000, 0)).toEqual({ all: 0, shard: 0 })
     })
+
+    it('names the recent ones with their times, of this bot only', async () => {
+      const log = new IdentifyLog(cache)
+      const now = 1_700_000_000_123
+      for (const [shardId, atMs] of [
+        [3, now],
+        [1, now - 4000],
+        [2, now - 9000],
+      ] as const) {
+        await log.record({ shardId, atMs, worker: 'w', why: 'first' })
+      }
+      await cache.database.query(
+        'update gateway_identifies set bot_user_id = 1, sent_at = now() where shard = 2',
+      )
+      await log.record({ shardId: 0, atMs: now - 6000, worker: 'w', why: 'first' })
+      expect(await log.recent(now - 6000)).toEqual([
+        { shardId: 0, atMs: now - 6000 },
+        { shardId: 1, atMs: now - 4000 },
+        { shardId: 3, atMs: now },
+      ])
+    })
   })
 
   describe('fleet', () => {

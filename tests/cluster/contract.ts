@@ -1,8 +1,9 @@
 /**
  * What every implementation of ShardClaims and IdentifyGate must hold, on a clock that the test moves.
  */
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import type {
+  Fence,
   IdentifyGate,
   IdentifyLog,
   IdentifyPermit,
@@ -27,6 +28,11 @@ export class ArrayIdentifyLog implements IdentifyLog {
     if (this.failure !== null) throw this.failure
     const since = this.rows.filter((row) => row.atMs >= sinceMs)
     return { all: since.length, shard: since.filter((row) => row.shardId === shardId).length }
+  }
+
+  async recent(sinceMs: number): Promise<readonly { shardId: number; atMs: number }[]> {
+    if (this.failure !== null) throw this.failure
+    return this.rows.filter((row) => row.atMs >= sinceMs)
   }
 }
 
@@ -94,15 +100,39 @@ export class Applicants {
   }
 }
 
-export function claimsContract(
-  name: string,
-  make: (range: { start: number; stop: number; shardCount: number }) => ShardClaims,
-): void {
+const HELD = { clock: new FakeClock(), holds: () => Promise.resolve(true) }
+
+export interface ClaimsWorld {
+  readonly start: number
+  readonly stop: number
+  readonly shardCount: number
+  readonly clock: FakeClock
+  /** What the session store says of a fence; rejects while it is away. */
+  readonly holds: (shardId: number, fence: Fence) => Promise<boolean>
+}
+
+export function claimsContract(name: string, make: (world: ClaimsWorld) => ShardClaims): void {
+  async function claimed(
+    holds: ClaimsWorld['holds'],
+  ): Promise<{ claim: ShardClaim; clock: FakeClock }> {
+    const clock = new FakeClock()
+    const stopping = new AbortController()
+    const claims: ShardClaim[] = []
+    const claiming = make({ start: 3, stop: 4, shardCount: 4, clock, holds })
+    const running = claiming.run((claim) => claims.push(claim), stopping.signal)
+    await clock.advance(1)
+    onTestFinished(async () => {
+      stopping.abort()
+      await running
+    })
+    return { claim: claims[0]!, clock }
+  }
+
   describe(`${name} as ShardClaims`, () => {
     test('claims every shard of its range once, each with a fence of its own', async () => {
       const stopping = new AbortController()
       const claims: ShardClaim[] = []
-      const running = make({ start: 2, stop: 6, shardCount: 8 }).run(
+      const running = make({ ...HELD, start: 2, stop: 6, shardCount: 8 }).run(
         (claim) => claims.push(claim),
         stopping.signal,
       )
@@ -118,7 +148,7 @@ export function claimsContract(
     test('a released claim is not confirmed any more', async () => {
       const stopping = new AbortController()
       const claims: ShardClaim[] = []
-      const running = make({ start: 0, stop: 1, shardCount: 1 }).run(
+      const running = make({ ...HELD, start: 0, stop: 1, shardCount: 1 }).run(
         (claim) => claims.push(claim),
         stopping.signal,
       )
@@ -130,9 +160,45 @@ export function claimsContract(
       await running
     })
 
+    test('asks for its own shard and fence, and is lost once somebody else holds the shard', async () => {
+      const asked: unknown[] = []
+      let isHeld = true
+      const { claim } = await claimed((...question) => {
+        asked.push(question)
+        return Promise.resolve(isHeld)
+      })
+      expect(await claim.confirm()).toBe(true)
+      expect(asked).toEqual([[3, claim.fence]])
+      isHeld = false
+      expect(await claim.confirm()).toBe(false)
+      expect(claim.lost.aborted).toBe(true)
+      isHeld = true
+      expect(await claim.confirm()).toBe(false)
+    })
+
+    test('is confirmed while the store is away', async () => {
+      const { claim } = await claimed(() => Promise.reject(new Error('the store is away')))
+      expect(await claim.confirm()).toBe(true)
+      expect(claim.lost.aborted).toBe(false)
+    })
+
+    test('waits 2 s for the store, and is lost by a later no', async () => {
+      const answer = Promise.withResolvers<boolean>()
+      const { claim, clock } = await claimed(() => answer.promise)
+      let confirmed: boolean | null = null
+      void claim.confirm().then((isConfirmed) => (confirmed = isConfirmed))
+      await clock.advance(1900)
+      expect(confirmed).toBe(null)
+      await clock.advance(200)
+      expect(confirmed).toBe(true)
+      answer.resolve(false)
+      await clock.advance(1)
+      expect(claim.lost.aborted).toBe(true)
+    })
+
     test('claims nothing for a signal that was aborted before', async () => {
       const claims: ShardClaim[] = []
-      await make({ start: 0, stop: 4, shardCount: 4 }).run(
+      await make({ ...HELD, start: 0, stop: 4, shardCount: 4 }).run(
         (claim) => claims.push(claim),
         AbortSignal.abort(),
       )
@@ -281,6 +347,53 @@ export function identifyGateContract(name: string, make: (world: GateWorld) => I
       void applicants.apply(0, 100)
       await world.clock.advance(60_000)
       expect(applicants.ids).toEqual([])
+    })
+
+    describe('after a restart', () => {
+      const earlier = (world: GateWorld, shardId: number, agoMs: number): void => {
+        const atMs = world.clock.now() - agoMs
+        world.identifyLog.rows.push({ shardId, atMs, worker: 'earlier', why: 'first' })
+      }
+
+      test('a key waits for the rest of the 5 s that an earlier process began, the others do not', async () => {
+        const world = gateWorld(2)
+        earlier(world, 5, 60_000)
+        earlier(world, 2, 3500)
+        earlier(world, 4, 1000)
+        const applicants = new Applicants(make(world), world.clock)
+        for (const shardId of [0, 1]) void applicants.apply(shardId, 100)
+        await world.clock.advance(3900)
+        expect(applicants.ids).toEqual([1])
+        await world.clock.advance(2000)
+        expect(applicants.granted).toMatchObject([{ shardId: 1 }, { shardId: 0 }])
+        expect(applicants.granted[1]!.atMs).toBeGreaterThanOrEqual(4000)
+      })
+
+      test('a wall clock that jumped back holds a key for no longer than its window', async () => {
+        const world = gateWorld(1)
+        earlier(world, 0, -3600_000)
+        const applicants = new Applicants(make(world), world.clock)
+        void applicants.apply(0, 100)
+        await world.clock.advance(4900)
+        expect(applicants.ids).toEqual([])
+        await world.clock.advance(1600)
+        expect(applicants.ids).toEqual([0])
+      })
+
+      test('nothing is permitted until the earlier identifies could be read', async () => {
+        const world = gateWorld(1)
+        world.identifyLog.failure = new Error('the store is away')
+        const applicants = new Applicants(make(world), world.clock)
+        void applicants.apply(0, 100)
+        await world.clock.advance(10_000)
+        expect(applicants.ids).toEqual([])
+        earlier(world, 0, 100)
+        world.identifyLog.failure = null
+        await world.clock.advance(4900)
+        expect(applicants.ids).toEqual([])
+        await world.clock.advance(4000)
+        expect(applicants.ids).toEqual([0])
+      })
     })
 
     test('a fourth identify of one shard in ten minutes stops identifies until the window has passed', async () => {

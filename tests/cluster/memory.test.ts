@@ -24,7 +24,7 @@ function memoryGate(world: GateWorld, counters = memoryCounters()): MemoryIdenti
   })
 }
 
-claimsContract('MemoryClaims', (range) => new MemoryClaims({ epoch: 1, ...range }))
+claimsContract('MemoryClaims', (world) => new MemoryClaims({ epoch: 1, ...world }))
 identifyGateContract('MemoryIdentifyGate', (world) => memoryGate(world))
 
 test.each([
@@ -34,7 +34,8 @@ test.each([
   [-1, 4, 8],
   [0, Number.NaN, 8],
 ])('a range of %d to %d of %d shards is refused by name', (start, stop, shardCount) => {
-  expect(() => new MemoryClaims({ epoch: 1, start, stop, shardCount })).toThrow(
+  const holds = (): Promise<boolean> => Promise.resolve(true)
+  expect(() => new MemoryClaims({ epoch: 1, start, stop, shardCount, holds })).toThrow(
     'CLUSTER_RANGE_INVALID',
   )
 })

@@ -185,7 +185,14 @@ export class World {
         gatewayUrl,
       },
       claims:
-        options.claims ?? new MemoryClaims({ epoch: 1, start: 0, stop: shardCount, shardCount }),
+        options.claims ??
+        new MemoryClaims({
+          epoch: 1,
+          start: 0,
+          stop: shardCount,
+          shardCount,
+          holds: (shardId) => this.sessions.holds(shardId),
+        }),
       gate: options.gate ?? this.gate,
       sessions: this.sessions,
       sink: this.sink,
