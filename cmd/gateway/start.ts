@@ -242,6 +242,7 @@ async function start(
       start: config.start,
       stop: config.stop ?? shardCount,
       shardCount,
+      holds: (shardId, fence) => sessions.holds(shardId, fence),
     }),
     gate,
     sessions,
