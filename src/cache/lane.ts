@@ -154,7 +154,7 @@ export class Lane {
     this.#stopped.abort()
     this.#deps.clock.clearTimeout(this.#timer)
     this.#deps.clock.clearTimeout(this.#awayTimer)
-    await (await this.#connection)?.close()
+    await (await this.#connection?.catch(() => null))?.close()
   }
 
   readonly #onTimer = (): void => {
@@ -183,39 +183,42 @@ export class Lane {
   #run(): void {
     if (this.#isRunning || this.#stopped.signal.aborted) return
     this.#isRunning = true
-    this.#loop().catch((error: unknown) => {
-      // Nothing in the loop throws; if it does, the lane must say so and not fall silent.
-      this.#deps.log.error('cache lane failed', { error: messageOf(error) })
+    this.#loop().catch(async (error: unknown) => {
+      // Nothing in the loop throws; if it does, the lane says so and goes on: shards do, too.
+      this.#deps.log.error('cache lane failed, it goes on', { error: messageOf(error) })
+      await this.#pause(RETRY.maxMs, this.#stopped.signal)
+      this.#run()
     })
   }
 
   async #loop(): Promise<void> {
     const { signal } = this.#stopped
-    for (;;) {
-      if (this.#closed.length === 0 && this.#isDue) this.#close()
-      const batch = this.#closed[0]
-      if (batch === undefined) break
-      const result = await this.#commit(batch, signal)
-      if (result === null) return
-      this.#closed.shift()
-      this.#hasRoom = true
-      this.#settle(batch, result)
+    try {
+      for (;;) {
+        if (this.#closed.length === 0 && this.#isDue) this.#close()
+        const batch = this.#closed[0]
+        if (batch === undefined) break
+        const result = await this.#commit(batch, signal)
+        if (result === null) return
+        this.#closed.shift()
+        this.#hasRoom = true
+        this.#settle(batch, result)
+      }
+    } finally {
+      this.#isRunning = false
     }
-    this.#isRunning = false
   }
 
   /** Until it is committed. Null: stopped. */
   async #commit(batch: Batch, signal: AbortSignal): Promise<BatchResult | null> {
     const { clock, random, log, counters } = this.#deps
     this.#awayTimer ??= clock.setTimeout(this.#onAwayTimer, AWAY_AFTER_MS)
-    this.#connection ??= this.#deps.connect()
-    const connection = await this.#connection
     const { fleetName } = this.#deps
     let isolated = false
     for (let attempt = 0; ; attempt++) {
       try {
         return await commitBatch(batch, isolated, {
-          connection,
+          connection: await this.#connect(),
           fleetName,
           statements: this.#statements,
         })
@@ -236,11 +239,22 @@ export class Lane {
     }
   }
 
+  /** A connection that could not be made is made anew by the next attempt. */
+  async #connect(): Promise<Connection> {
+    this.#connection ??= this.#deps.connect()
+    try {
+      return await this.#connection
+    } catch (error) {
+      this.#connection = null
+      throw error
+    }
+  }
+
   readonly #onAwayTimer = (): void => {
     this.#awayTimer = undefined
     this.#isAway = true
     this.#deps.log.warn('database is away: events leave without waiting for it')
-    this.#deps.onAway(true)
+    this.#tell('onAway', () => this.#deps.onAway(true))
   }
 
   #settle(batch: Batch, result: BatchResult): void {
@@ -249,16 +263,31 @@ export class Lane {
     this.#awayTimer = undefined
     counters.counter('gateway_cache_batches_total').value++
     counters.counter('gateway_cache_rows_total').value += result.rows
-    for (const shardId of result.lost) onLost(shardId, batch.shards.get(shardId)?.fence)
-    for (const row of result.poison) onPoison(row, batch)
-    onSettled(batch.ticket)
+    for (const shardId of result.lost) {
+      this.#tell('onLost', () => onLost(shardId, batch.shards.get(shardId)?.fence))
+    }
+    for (const row of result.poison) this.#tell('onPoison', () => onPoison(row, batch))
+    this.#tell('onSettled', () => onSettled(batch.ticket))
     while (this.#waiting[0] !== undefined && this.#waiting[0].ticket <= batch.ticket) {
       this.#waiting.shift()?.resolve()
     }
     if (this.#isAway) {
       this.#isAway = false
       log.info('database is back')
-      onAway(false)
+      this.#tell('onAway', () => onAway(false))
+    }
+  }
+
+  /** What a listener throws is its own fault: the rows are committed, and the next batch must not wait for it. */
+  #tell(callback: string, call: () => void): void {
+    try {
+      call()
+    } catch (error) {
+      this.#deps.log.error('listener of the cache failed', {
+        callback,
+        error: messageOf(error),
+        stack: error instanceof Error ? error.stack : undefined,
+      })
     }
   }
 
