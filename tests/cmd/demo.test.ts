@@ -1,22 +1,22 @@
 import { readFileSync } from 'node:fs'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { Program } from '../support/program.ts'
 import { until } from '../support/until.ts'
 
 const MAIN = 'cmd/demo/main.ts'
 const FIRST_LINE_MS_MAX = 15_000
 
-let program: Program | undefined
+const programs: Program[] = []
 
-afterEach(async () => {
-  // Its programs follow it: they are told to end when it ends.
-  if (program?.isRunning === true) program.kill('SIGTERM')
-  await program?.exited
-  program = undefined
+afterAll(async () => {
+  // Its programs end with it only if it ends in order.
+  for (const program of programs) program.kill('SIGTERM')
+  await Promise.all(programs.map((program) => program.exited))
 })
 
 async function start(argv: readonly string[]): Promise<Program> {
-  program = new Program(MAIN, argv)
+  const program = new Program(MAIN, argv)
+  programs.push(program)
   const startedAt = performance.now()
   const { lines } = program
   await program.waitFor(() => (lines.length > 0 ? true : null), 'a first line', FIRST_LINE_MS_MAX)
@@ -66,7 +66,7 @@ describe('the demo', () => {
   test('-once checks itself, prints a summary, exits with 0 and leaves no process behind', async () => {
     const demo = await start(['-once', '-guilds=20', '-shards=2'])
     const children = await childrenOf(demo)
-    expect(await demo.exited).toEqual({ code: 0, signal: null })
+    expect(await demo.exited, demo.output).toEqual({ code: 0, signal: null })
     for (const said of [
       /^ready +2 of 2 shards/m,
       /^state +\d+ guilds and a member of each equal the simulated world/m,
@@ -79,7 +79,7 @@ describe('the demo', () => {
     expect(children.filter(isAlive)).toEqual([])
     expect(urlsOf(demo)).toHaveLength(2)
     for (const url of urlsOf(demo)) expect(await isServed(url)).toBe(false)
-  }, 60_000)
+  }, 120_000)
 
   test('SIGINT during the live view drains, says so, exits with 0 and leaves no process behind', async () => {
     const demo = await start(['-guilds=20', '-shards=2'])
@@ -99,5 +99,5 @@ describe('the demo', () => {
     expect(demo.output).toContain('no process is left behind')
     expect(children.filter(isAlive)).toEqual([])
     for (const url of urlsOf(demo)) expect(await isServed(url)).toBe(false)
-  }, 90_000)
+  }, 120_000)
 })

@@ -18,7 +18,7 @@ const SHARDS = 2
 describe.concurrent('killed with -9 as soon as the session of a READY is stored', () => {
   test.for([21, 22, 23, 24])(
     'no guild is taken for one that was joined, and no stored session is lost (seed %i)',
-    { timeout: 60_000 },
+    { timeout: 90_000 },
     async (seed) => {
       const redis = sharedRedis()
       const database = await freshDatabase()

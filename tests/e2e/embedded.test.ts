@@ -34,7 +34,7 @@ describe(`the embedded default, killed ${KILLS} times`, () => {
       identifiesAfterFirst ??= sim.ledger.identifies.length
       if (kill % 5 === 0) everyMutation(sim)
       // Within a flush, between flushes, while sequences are saved: wherever it is by then.
-      const killAt = performance.now() + random() * 1500
+      const killAt = performance.now() + random() * 800
       for (let turn = 0; turn < TURNS; turn++) {
         sim.step(CHANGES / TURNS)
         await sleep((killAt - performance.now()) / (TURNS - turn))

@@ -137,15 +137,12 @@ function numbersThatAreIds(value: Json, path = ''): string[] {
   )
 }
 
-describe.for([
-  { name: 'zlib-stream', flags: ['-upstream=json', '-compress=zlib-stream'] },
-  { name: 'no compression', flags: ['-upstream=json', '-compress=none'] },
-])('Discord in JSON with $name', ({ flags }) => {
+describe.concurrent('Discord in JSON with zlib-stream', () => {
   let traffic: Traffic
 
   beforeAll(async () => {
-    traffic = await Traffic.through(51, flags)
-  }, 60_000)
+    traffic = await Traffic.through(51, ['-upstream=json', '-compress=zlib-stream'])
+  }, 90_000)
 
   afterAll(() => traffic.end())
 
@@ -170,12 +167,12 @@ describe.for([
   })
 })
 
-describe('Discord in ETF with zstd-stream', () => {
+describe.concurrent('Discord in ETF with zstd-stream', () => {
   let traffic: Traffic
 
   beforeAll(async () => {
     traffic = await Traffic.through(52, ['-compress=zstd-stream'])
-  }, 60_000)
+  }, 90_000)
 
   afterAll(() => traffic.end())
 
@@ -194,12 +191,12 @@ describe('Discord in ETF with zstd-stream', () => {
   })
 })
 
-describe('events pushed as JSON', () => {
+describe.concurrent('events pushed as JSON', () => {
   let traffic: Traffic
 
   beforeAll(async () => {
     traffic = await Traffic.through(53, ['-encoding=json'])
-  }, 60_000)
+  }, 90_000)
 
   afterAll(() => traffic.end())
 

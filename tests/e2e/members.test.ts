@@ -88,7 +88,7 @@ describe('members requested by gRPC, with GUILD_MEMBERS_CHUNK in WHITELIST_EVENT
       what: `${MEMBERS} rows of members`,
     })
     await untilQuiet(sim, () => storedSequences(database.url))
-  }, 60_000)
+  }, 90_000)
 
   afterAll(async () => {
     client.close()

@@ -56,7 +56,7 @@ describe('Redis and then Postgres killed with -9 in the middle of 200 changes a 
     sim.setRate(0)
     await untilQuiet(sim, () => storedSequences(postgres.url))
     expect(await gateway.stop()).toEqual({ code: 0, signal: null })
-  }, 90_000)
+  }, 120_000)
 
   afterAll(async () => {
     gateway.kill('SIGKILL')

@@ -102,7 +102,7 @@ describe.concurrent.for(OUTAGES)('SIGTERM while events wait, $name', (outage) =>
     await untilReady(gateways[1]!, SHARDS)
     await untilQuiet(sim, () => storedSequences(servers.postgres.url))
     expect(await gateways[1]!.stop()).toEqual({ code: 0, signal: null })
-  }, 90_000)
+  }, 120_000)
 
   afterAll(async () => {
     for (const gateway of gateways) gateway.kill('SIGKILL')
