@@ -1,7 +1,7 @@
 /** Payloads of the simulated world, as Discord's Erlang writes them and as the same JSON text. */
 import { Atom, encodeTerm } from '../src/etf/index.ts'
-import { World } from '../sim/world/index.ts'
-import type { ClientView, JsonObject } from '../sim/world/index.ts'
+import { World } from '../sim/index.ts'
+import type { ClientView, JsonObject } from '../sim/index.ts'
 
 /** Where `d` stands among the keys. Discord's own order is `d, op, s, t`. */
 export const POSITIONS = ['first', '2nd', '3rd', 'last'] as const

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { deflateSync } from 'node:zlib'
 import { Atom, encodeTerm } from '../../src/etf/index.ts'
-import { MUTATION_KINDS, World } from '../../sim/world/index.ts'
-import type { ClientView } from '../../sim/world/index.ts'
+import { MUTATION_KINDS, World } from '../../sim/index.ts'
+import type { ClientView } from '../../sim/index.ts'
 import { INPUT_BYTES_MAX } from './mutator.ts'
 
 const VECTORS = new URL('../../tests/fixtures/etf/erlang-vectors.json', import.meta.url)
