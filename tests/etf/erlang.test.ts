@@ -12,14 +12,14 @@ import type { EncodeOptions } from '../../src/etf/index.ts'
 import { findOnPath } from '../support/binaries.ts'
 import { discordJson } from './support/discord-json.ts'
 
-const TERMS = 3000
+const TERMS = 2000
 const VALUES = 3000
 const SEED = Math.floor(Math.random() * 2 ** 31)
 /** escript runs its program by `erl`. */
 const escript = findOnPath('erl') === null ? null : findOnPath('escript')
 const program = fileURLToPath(new URL('support/erlang-terms.escript', import.meta.url))
 
-describe(`against a real Erlang (seed ${SEED})`, () => {
+describe(`against a real Erlang (seed ${SEED})`, { timeout: 60_000 }, () => {
   test(`${TERMS} random terms of term_to_binary are read as what they are`, () => {
     if (escript === null) return sayNotRun()
     const out = new ByteBuffer()
