@@ -71,6 +71,10 @@ describe.concurrent('killed with -9 as soon as the session of a READY is stored'
         expect(sim.ledger.identifies.filter(({ shard }) => shards.includes(shard))).toEqual(
           identifies,
         )
+        // The second process waited out the 5 s of what the first one had sent.
+        expect(new Set(sim.ledger.identifies.map(({ outcome }) => outcome))).toEqual(
+          new Set(['ready']),
+        )
         const resumed = sim.ledger.resumes.filter(({ outcome }) => outcome === 'resumed')
         expect(new Set(resumed.map(({ shard }) => shard))).toEqual(new Set(shards))
         const lists = await readLists(redis.url, redis.prefix)

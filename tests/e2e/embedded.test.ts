@@ -47,7 +47,7 @@ describe(`the embedded default, killed ${KILLS} times`, () => {
     // A clean end flushes and saves what was read; the store itself is read below.
     await until(() => sim.sessions.every(({ lastSent, sequence }) => lastSent === sequence))
     expect(await gateways.at(-1)!.stop()).toEqual({ code: 0, signal: null })
-  }, 180_000)
+  }, 300_000)
 
   afterAll(async () => {
     for (const gateway of gateways) gateway.kill('SIGKILL')

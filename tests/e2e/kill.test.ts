@@ -79,7 +79,7 @@ describe('the gateway killed with -9 in the middle of 1,000 changes a second', (
       return new Map(rows.map((row) => [row.session_id, Number(row.sequence)]))
     })
     expect(await second.stop()).toEqual({ code: 0, signal: null })
-  }, 90_000)
+  }, 120_000)
 
   afterAll(async () => {
     for (const gateway of [first, second]) gateway.kill('SIGKILL')

@@ -10,6 +10,9 @@ import type { GapLine, LedgerEnd, LedgerIdentify, LedgerLine } from './checker/i
 /** So short that a half-open connection is noticed within a test. */
 const HEARTBEAT_INTERVAL_MS = 2500
 
+/** The embedded store takes its time on a machine with other work. */
+const READY_MS_MAX = 60_000
+
 export function startDiscord(options: Partial<SimOptions>): Promise<Sim> {
   return startSim({
     heartbeatIntervalMs: HEARTBEAT_INTERVAL_MS,
@@ -43,7 +46,7 @@ export function startGateway(
 
 /** Waits until every shard of the gateway said once more that it is ready. */
 export function untilReady(gateway: Program, shardCount: number): Promise<true> {
-  return gateway.waitFor(() => {
+  const find = (): true | null => {
     const ready = new Set(
       gateway
         .logLines()
@@ -51,7 +54,8 @@ export function untilReady(gateway: Program, shardCount: number): Promise<true> 
         .map(({ shardId }) => shardId),
     )
     return ready.size === shardCount ? true : null
-  }, `all ${shardCount} shards ready`)
+  }
+  return gateway.waitFor(find, `all ${shardCount} shards ready`, READY_MS_MAX)
 }
 
 /** Waits until the simulator has dispatched this many more events, whether somebody reads them or not. */
