@@ -46,7 +46,7 @@ const OPTIONS = [
 
 /** Enough for a guild of each shard to change. */
 const ONCE_TRAFFIC_MS = 4000
-const START_TIMEOUT_MS = 30_000
+const START_TIMEOUT_MS = 60_000
 const TABLES = ['guilds', 'channels', 'roles', 'members']
 
 interface Demo {

@@ -80,7 +80,8 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
   gateway_cache_batches_total: { labels: '', meaning: 'Transactions of the cache that committed.' },
   gateway_cache_retries_total: {
     labels: '',
-    meaning: 'Transactions of the cache that failed and were repeated.',
+    meaning:
+      'Transactions of the cache that failed and were repeated, and statements of the session and pool connections that got no answer in time.',
   },
   gateway_cache_pending_rows: { labels: '', meaning: 'Rows that wait for the database.' },
   gateway_cache_pending_bytes: { labels: '', meaning: 'Bytes that wait for the database.' },

@@ -12,10 +12,12 @@ const MAIN = 'cmd/gateway/main.ts'
 const GARBAGE = ['unknown-tag', 'truncated', 'huge-list', 'huge-name', 'bad-version'] as const
 
 let folder: string
+let database: Awaited<ReturnType<typeof freshDatabase>>
 let programs: Program[]
 let sims: Sim[]
 
-beforeEach(() => {
+beforeEach(async () => {
+  database = await freshDatabase()
   folder = mkdtempSync(join(tmpdir(), 'gateway-cmd-'))
   programs = []
   sims = []
@@ -25,6 +27,7 @@ afterEach(async () => {
   for (const program of programs) program.kill('SIGKILL')
   await Promise.all(programs.map((program) => program.exited))
   for (const sim of sims) await sim.stop()
+  await database.drop()
   rmSync(folder, { recursive: true, force: true })
 })
 
@@ -40,15 +43,22 @@ function start(argv: string[], env: Record<string, string> = {}): Program {
   return program
 }
 
-/** A gateway on the embedded store in this test's folder. */
-function gateway(sim: Sim, argv: string[] = [], token: string = sim.token): Program {
+/** A gateway on this test's database, or on the embedded store in its folder. */
+function gateway(
+  sim: Sim,
+  argv: string[] = [],
+  token: string = sim.token,
+  store: 'postgres' | 'embedded' = 'postgres',
+): Program {
   return start(
     [
       '-prod',
       '-addr=none',
       '-http=127.0.0.1:0',
       `-discord-api=${sim.apiUrl}`,
-      `-data=${join(folder, 'data')}`,
+      ...(store === 'postgres'
+        ? [`-psql=${database.url}`, '-redis=none']
+        : [`-data=${join(folder, 'data')}`]),
       ...argv,
     ],
     { DISCORD_TOKEN: token },
@@ -128,31 +138,23 @@ describe('Discord refuses', () => {
 describe('the store', () => {
   test('a second process on the same -data is refused and names the first', async () => {
     const sim = await discord()
-    const first = gateway(sim)
+    const first = gateway(sim, [], sim.token, 'embedded')
     await first.line('started')
-    const { code, output } = await end(gateway(sim))
+    const { code, output } = await end(gateway(sim, [], sim.token, 'embedded'))
     expect(code).toBe(1)
     expect(output).toContain('[CACHE_DATA_LOCKED]')
     expect(first.isRunning).toBe(true)
   })
 
   test("another bot's token on a database is refused", async () => {
-    const database = await freshDatabase()
-    try {
-      const sim = await discord()
-      const first = gateway(sim, [`-psql=${database.url}`, '-redis=none'])
-      await first.line('started')
-      expect(await first.stop()).toEqual({ code: 0, signal: null })
-      const other = `${Buffer.from('1200000000000000002').toString('base64url')}.x.y`
-      const { code, output } = await end(
-        gateway(sim, [`-psql=${database.url}`, '-redis=none'], other),
-      )
-      expect(code).toBe(1)
-      expect(output).toContain('[CACHE_OTHER_BOT]')
-    } finally {
-      for (const program of programs) await program.exited
-      await database.drop()
-    }
+    const sim = await discord()
+    const first = gateway(sim)
+    await first.line('started')
+    expect(await first.stop()).toEqual({ code: 0, signal: null })
+    const other = `${Buffer.from('1200000000000000002').toString('base64url')}.x.y`
+    const { code, output } = await end(gateway(sim, [], other))
+    expect(code).toBe(1)
+    expect(output).toContain('[CACHE_OTHER_BOT]')
   })
 })
 

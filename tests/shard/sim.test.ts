@@ -261,6 +261,7 @@ test('a restart of the process resumes every shard and identifies nothing', asyn
   const before = it.start()
   await allReady(it)
   await before.stop()
+  await until(() => it.sim.ledger.closes.filter(({ by }) => by === 'client').length === 4)
   expect(it.sim.ledger.closes.filter(({ by }) => by === 'client').map(({ code }) => code)).toEqual(
     Array(4).fill(4900),
   )
