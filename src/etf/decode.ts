@@ -41,6 +41,11 @@ const SMALL_ATOM_UTF8_EXT = 119
 /** Above this high half a 64-bit integer is no safe integer of a double (2^53 - 1). */
 const SAFE_HIGH_MAX = 0x1f_ffff
 
+/** Up to here a list gets all its room at once. */
+const ARRAY_MADE_MAX = 256
+/** Longer texts rarely repeat. */
+const CACHED_BYTES_MAX = 24
+
 export interface DecodeOptions {
   /** Integers beyond ±(2^53-1): bigint (default) or decimal string. Others are numbers in either case. */
   readonly bigints?: 'bigint' | 'string'
@@ -74,6 +79,8 @@ interface Frame {
   kind: number
   readonly object: Record<string, unknown>
   readonly array: unknown[]
+  /** Elements that are in `array`. */
+  filled: number
   remaining: number
   key: string
   /** Lists that continued this one as its tail; each counts as a level. */
@@ -155,9 +162,12 @@ export function decodeTermAt(
       case SMALL_ATOM_UTF8_EXT: {
         const behind = skipTerm(buffer, pos, end)
         if (behind === NEED_MORE) throw truncated(end)
-        const name =
-          cachedAscii(buffer, pos + atomHeader(tag), behind) ?? atomText(buffer, pos, behind)
-        value = atomValue(name, isAtomKept)
+        const from = pos + atomHeader(tag)
+        value = literal(buffer, from, behind - from)
+        if (value === undefined) {
+          const name = cachedAscii(buffer, from, behind) ?? atomText(buffer, pos, behind)
+          value = isAtomKept ? new Atom(name) : name
+        }
         pos = behind
         break
       }
@@ -169,13 +179,18 @@ export function decodeTermAt(
         pos = from + length
         value = isBinaryKept
           ? new Uint8Array(buffer.subarray(from, pos))
-          : utf8Text(buffer, from, pos)
+          : length > 8 && length <= CACHED_BYTES_MAX
+            ? (cachedAscii(buffer, from, pos) ?? utf8Text(buffer, from, pos))
+            : utf8Text(buffer, from, pos)
         break
       }
       case SMALL_BIG_EXT:
       case LARGE_BIG_EXT: {
-        const behind = skipTerm(buffer, pos, end)
-        if (behind === NEED_MORE) throw truncated(end)
+        const behind =
+          tag === SMALL_BIG_EXT && end - pos >= 3
+            ? pos + 3 + buffer[pos + 1]!
+            : skipTerm(buffer, pos, end)
+        if (behind === NEED_MORE || behind > end) throw truncated(end)
         value = integer(buffer, pos, behind, isBigString)
         pos = behind
         break
@@ -219,7 +234,8 @@ export function decodeTermAt(
         frame = {
           kind,
           object: kind === MAP ? {} : NO_OBJECT,
-          array: kind === MAP ? NO_ARRAY : [],
+          array: kind === MAP ? NO_ARRAY : count <= ARRAY_MADE_MAX ? new Array(count) : [],
+          filled: 0,
           remaining: count,
           key: '',
           tails: 0,
@@ -248,7 +264,7 @@ export function decodeTermAt(
       if (frame.kind === MAP) {
         setProperty(frame.object, frame.key, value)
       } else {
-        frame.array.push(value)
+        frame.array[frame.filled++] = value
       }
       if (--frame.remaining > 0) {
         isKeyRead = frame.kind !== MAP
@@ -305,18 +321,16 @@ function tailOf(bytes: Uint8Array, start: number, end: number, frame: Frame): nu
   }
 }
 
-function atomValue(name: string, isAtomKept: boolean): unknown {
-  switch (name) {
-    case 'nil':
-    case 'null':
-      return null
-    case 'true':
-      return true
-    case 'false':
-      return false
-    default:
-      return isAtomKept ? new Atom(name) : name
+/** The value of the atoms nil, null, true and false; undefined for any other. */
+function literal(bytes: Uint8Array, from: number, length: number): boolean | null | undefined {
+  if (length < 3 || length > 5) return undefined
+  const three = (bytes[from]! << 16) | (bytes[from + 1]! << 8) | bytes[from + 2]!
+  if (three === 0x6e696c && length === 3) return null
+  if (three === 0x747275 && length === 4 && bytes[from + 3] === 0x65) return true
+  if (three === 0x66616c && length === 5 && bytes[from + 3] === 0x73 && bytes[from + 4] === 0x65) {
+    return false
   }
+  return three === 0x6e756c && length === 4 && bytes[from + 3] === 0x6c ? null : undefined
 }
 
 /** A number when it is safe, else a bigint or its decimal text. */

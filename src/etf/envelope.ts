@@ -14,6 +14,7 @@
  */
 import { badVersion, beyondLimit, EtfError } from './errors.ts'
 import { EVENT_NAME_BYTES_MAX, NEED_MORE } from './limits.ts'
+import { scanQuickly } from './quick-envelope.ts'
 import { integerAt, isNil, textHeader } from './scalar.ts'
 import { skipNested, skipTerm } from './skip.ts'
 import { uint32At } from './uint32.ts'
@@ -80,6 +81,7 @@ export class Envelope {
  * Cost: independent of the size of `d` when it is first, last or followed by known keys; else skipTerm. No allocation.
  */
 export function scanEnvelope(bytes: Uint8Array, start: number, end: number, out: Envelope): number {
+  if (scanQuickly(bytes, start, end, out)) return end
   out.reset()
   if (start >= end) return NEED_MORE
   if (bytes[start] !== VERSION) throw badVersion(bytes[start]!, start)

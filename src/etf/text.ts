@@ -7,6 +7,12 @@ export function asBuffer(bytes: Uint8Array): Buffer {
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
+/** What Buffer.toString calls behind its checks, which cost as much as a short text. */
+type SlicingBuffer = Buffer & {
+  utf8Slice(start: number, end: number): string
+  latin1Slice(start: number, end: number): string
+}
+
 /** Up to here characters one by one are quicker than a call into the runtime. */
 const SHORT_BYTES_MAX = 8
 
@@ -14,11 +20,11 @@ const SHORT_BYTES_MAX = 8
 export function utf8Text(bytes: Uint8Array, start: number, end: number): string {
   return end - start <= SHORT_BYTES_MAX
     ? shortText(bytes, start, end)
-    : asBuffer(bytes).toString('utf8', start, end)
+    : (asBuffer(bytes) as SlicingBuffer).utf8Slice(start, end)
 }
 
 export function latin1Text(bytes: Uint8Array, start: number, end: number): string {
-  return asBuffer(bytes).toString('latin1', start, end)
+  return (asBuffer(bytes) as SlicingBuffer).latin1Slice(start, end)
 }
 
 /** Whether the bytes are exactly the ASCII text `text`. */
