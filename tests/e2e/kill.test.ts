@@ -5,24 +5,14 @@ import { freshDatabase } from '../support/postgres.ts'
 import type { Program } from '../support/program.ts'
 import { sharedRedis } from '../support/redis.ts'
 import {
-  checkGaps,
-  checkIdentifies,
-  checkQueue,
-  checkState,
-  describeFindings,
-  expectedStates,
-  readState,
-} from './checker/index.ts'
-import {
   everyMutation,
   gapLines,
-  ledgerOf,
-  readLists,
   startDiscord,
   startGateway,
   untilQuiet,
   untilReady,
 } from './run.ts'
+import { gapFindings, identifyFindings, queueFindings, type Run, stateFindings } from './whole.ts'
 
 const SHARDS = 4
 
@@ -88,39 +78,30 @@ describe('the gateway killed with -9 in the middle of 1,000 changes a second', (
     await database.drop()
   })
 
+  function run(): Run {
+    return {
+      sim,
+      gateways: [first, second],
+      shardCount: SHARDS,
+      postgresUrl: database.url,
+      redisUrl: redis.url,
+      redisPrefix: redis.prefix,
+    }
+  }
+
   test('the restart resumed every session and identified nothing', () => {
     expect(sim.ledger.identifies.length).toBe(identifiesBefore)
-    const { identifies, ends } = ledgerOf(sim)
-    expect(
-      describeFindings(
-        checkIdentifies({ identifies, ends, shardCount: SHARDS, maxConcurrency: 16 }),
-      ),
-    ).toBe('')
+    expect(identifyFindings(run())).toBe('')
   })
 
   test('nothing is missing and nothing is a gap', async () => {
-    const { ledger, ends } = ledgerOf(sim)
-    const gaps = gapLines(first, second)
-    expect(gaps).toEqual([])
-    expect(describeFindings(checkGaps({ ends, gaps }))).toBe('')
-    const lists = await readLists(redis.url, redis.prefix)
-    const findings = checkQueue({
-      payload: 'envelope',
-      ledger,
-      ends,
-      gaps,
-      whitelist: null,
-      lists,
-      prefix: redis.prefix,
-    })
-    expect(describeFindings(findings)).toBe('')
+    expect(gapLines(first, second)).toEqual([])
+    expect(gapFindings(run())).toBe('')
+    expect(await queueFindings(run())).toBe('')
   })
 
   test('State holds what a client could know of the world', async () => {
-    const { ledger, ends } = ledgerOf(sim)
-    const expected = expectedStates({ ledger, ends, gaps: [] })
-    const actual = await readState(async (sql) => (await client.query(sql)).rows)
-    expect(describeFindings(checkState(expected, actual))).toBe('')
+    expect(await stateFindings(run())).toBe('')
   })
 })
 

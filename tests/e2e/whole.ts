@@ -20,12 +20,14 @@ export interface Run {
   readonly redisUrl: string
   readonly redisPrefix: string
   readonly whitelist?: readonly string[]
+  /** Default envelope. */
+  readonly payload?: 'd' | 'envelope'
 }
 
-/** What is missing, altered, out of order or not of the ledger in the lists of `-payload=envelope`; '' when nothing is. */
+/** What is missing, altered, out of order or not of the ledger in the lists; '' when nothing is. */
 export async function queueFindings(run: Run): Promise<string> {
   const findings = checkQueue({
-    payload: 'envelope',
+    payload: run.payload ?? 'envelope',
     ...ledgerOf(run.sim),
     gaps: gapLines(...run.gateways),
     whitelist: run.whitelist ?? null,
