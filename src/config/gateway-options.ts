@@ -139,7 +139,7 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
     choices: ['d', 'envelope'],
     default: 'd',
     sentence:
-      'What is pushed: the bare payload as the ancestor does, or a map with t, s, op, d, shard, shard_count, session_id, class and received_at.',
+      'What is pushed to Redis: the bare payload as the ancestor does, or a map with t, s, op, d, shard, shard_count, session_id, class and received_at.',
   },
   {
     flag: 'encoding',
@@ -147,7 +147,7 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
     choices: ['etf', 'json', 'etf-bare'],
     default: 'etf',
     sentence:
-      'How it is written: an external term with its version byte 131, JSON, or a term without the version byte.',
+      'How it is written to Redis (a gRPC subscriber chooses for itself): an external term with its version byte 131, JSON, or a term without the version byte.',
   },
   {
     flag: 'queue-events-max',

@@ -77,13 +77,6 @@ export class Intake {
     return true
   }
 
-  /** Counts an event that was not queued, if it is wanted. */
-  drop(event: PushEvent, cause: string): void {
-    if (this.names.admit(event.eventName, event.guildClass) === UNWANTED) return
-    this.takenEvents++
-    this.#lose(event, cause)
-  }
-
   /** Counts a wanted event that nobody will miss: no gap. */
   discard(cause: string): void {
     this.takenEvents++

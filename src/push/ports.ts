@@ -42,7 +42,7 @@ export interface PushDrop {
   readonly sessionId: string
   readonly sequence: number
   readonly eventName: string
-  /** `queue_full`, `event_name`, `event_names_max`, `encoding`, `refused`, or the caller's: docs/metrics.md. */
+  /** `queue_full`, `event_name`, `event_names_max`, `encoding`, `refused`: docs/metrics.md. */
   readonly cause: string
 }
 
@@ -82,8 +82,6 @@ export interface Destination {
   onFreed: () => void
   push(event: PushEvent, lane: number, ticket: number): void
   settle(lane: number, ticket: number): void
-  /** Counts a wanted event as lost without queueing it. */
-  drop(event: PushEvent, cause: string): void
   start(): Promise<void>
   /** Delivers what it can within the time, then closes. */
   drain(deadlineMs: number): Promise<Undelivered>

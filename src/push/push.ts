@@ -79,11 +79,6 @@ export class Push {
     for (const destination of this.#destinations) destination.settle(lane, ticket)
   }
 
-  /** Counts an event that the caller gives up as lost, for every destination that wanted it. */
-  drop(event: PushEvent, cause: string): void {
-    for (const destination of this.#destinations) destination.drop(event, cause)
-  }
-
   /** Delivers what it can within the time, closes, and says per destination what was left. */
   async drain(deadlineMs: number): Promise<{ readonly undelivered: readonly Undelivered[] }> {
     const undelivered = await Promise.all(

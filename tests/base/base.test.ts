@@ -7,7 +7,6 @@ import {
   messageOf,
   nearest,
   redactUrl,
-  Ring,
   Secret,
   seededRandom,
   sleep,
@@ -63,23 +62,6 @@ describe('nearest', () => {
     expect(nearest('tokn', ['token', 'redis'])).toBe('token')
     expect(nearest('MESAGE_CREATE', ['MESSAGE_CREATE', 'GUILD_CREATE'])).toBe('MESSAGE_CREATE')
     expect(nearest('zzzzzz', ['token', 'redis'])).toBeNull()
-  })
-})
-
-describe('ring', () => {
-  test('keeps order over the wrap and refuses beyond its capacity', () => {
-    const ring = new Ring<number>(3)
-    expect([1, 2, 3, 4].map((item) => ring.push(item))).toEqual([true, true, true, false])
-    expect(ring.shift()).toBe(1)
-    expect(ring.push(5)).toBe(true)
-    expect([ring.peek(), ring.shift(), ring.shift(), ring.shift(), ring.shift()]).toEqual([
-      2,
-      2,
-      3,
-      5,
-      undefined,
-    ])
-    expect(ring.size).toBe(0)
   })
 })
 

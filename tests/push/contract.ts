@@ -216,15 +216,6 @@ export function destinationContract(
       expectArithmetic(destination)
     })
 
-    test('counts what the caller gives up, without queueing it', async () => {
-      const { destination, direct, drops } = await open()
-      destination.drop(pushEvent({ sequence: 4 }), 'shed')
-      destination.drop(pushEvent({ sequence: 5, eventName: 'READY' }), 'shed')
-      expect(drops).toMatchObject([{ sequence: 4, cause: 'shed' }])
-      expect(direct.calls).toBe(0)
-      expectArithmetic(destination)
-    })
-
     test('drains what it holds, and says what it could not deliver', async () => {
       const subject = await open()
       const { destination, received } = subject

@@ -151,10 +151,6 @@ export class RedisListDestination implements Destination {
     if (this.#queue.settle(lane, ticket)) this.#flushSoon()
   }
 
-  drop(event: PushEvent, cause: string): void {
-    this.#intake.drop(event, cause)
-  }
-
   async drain(deadlineMs: number): Promise<Undelivered> {
     const { clock } = this.#options
     this.#isDraining = true

@@ -163,12 +163,6 @@ export class SubscribeDestination implements Destination {
     if (this.#intake.queue.settle(lane, ticket)) this.#advance()
   }
 
-  drop(event: PushEvent, cause: string): void {
-    const name = this.#intake.names.admit(event.eventName, event.guildClass)
-    if (name >= 0 && !this.#isWanted(name, event)) return
-    this.#intake.drop(event, cause)
-  }
-
   async drain(deadlineMs: number): Promise<Undelivered> {
     const { clock } = this.#options
     const { queue } = this.#intake
