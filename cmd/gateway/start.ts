@@ -159,6 +159,7 @@ async function start(
     ...common,
     database,
     fleet,
+    keepsState: config.cache !== 'none',
     onGap: ({ from, ...gap }) => gaps.drop({ ...gap, sequence: from, destination: 'cache' }),
     onFenceLost: (shardId) => manager.lose(shardId),
   })

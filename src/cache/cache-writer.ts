@@ -54,6 +54,8 @@ export interface CacheWriterDeps {
   /** The fence of the shard's claim is no longer the stored one: its rows were left out. Once per claim. */
   readonly onFenceLost: (shardId: number) => void
   readonly onGap: (gap: CacheGap) => void
+  /** False: only which guilds there are, for the guild lifecycle; no objects. Default true. */
+  readonly keepsState?: boolean
   /** Default 2; never more than the database has connections for, so 1 for the embedded one. */
   readonly laneCount?: number
   /** Bounds over all lanes of what waits for the database. */
@@ -88,11 +90,11 @@ export class CacheWriter {
     const members = new MemberEvents()
     const channels = new ChannelEvents()
     this.#guilds = new GuildEvents({ channels, members })
-    this.#handlers = new Map([
-      ...this.#guilds.handlers(),
-      ...channels.handlers(),
-      ...members.handlers(),
-    ])
+    this.#handlers = new Map(
+      deps.keepsState === false
+        ? this.#guilds.membershipHandlers()
+        : [...this.#guilds.handlers(), ...channels.handlers(), ...members.handlers()],
+    )
     const { counters } = deps
     this.#events = counters.counter('gateway_cache_events_total')
     this.#poisonRows = counters.counter('gateway_cache_poison_rows_total')

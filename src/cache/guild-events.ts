@@ -71,6 +71,15 @@ export class GuildEvents {
     ]
   }
 
+  /** What membership alone needs: no objects are kept. */
+  membershipHandlers(): readonly (readonly [string, EventHandler])[] {
+    return [
+      ['READY', (event, batch) => this.#onReady(event, batch)],
+      ['GUILD_CREATE', (event, batch) => this.#onPresent(event, batch)],
+      ['GUILD_DELETE', (event, batch) => this.#onDelete(event, batch)],
+    ]
+  }
+
   /** Only a shard that was never filled takes its guilds from here; who left, the lifecycle tells. */
   #onReady(event: CacheEvent, batch: Batch): void {
     const guilds: string[] = []
@@ -86,14 +95,15 @@ export class GuildEvents {
     batch.barrier().filled.set(event.shardId, guilds)
   }
 
+  #onPresent(event: CacheEvent, batch: Batch): void {
+    const guild = this.#readAvailable(event, batch)
+    if (guild !== null) this.#keepMembership(event, batch, guild)
+  }
+
   #onCreate(event: CacheEvent, batch: Batch): void {
-    const guild = this.#readGuild(event)
+    const guild = this.#readAvailable(event, batch)
     if (guild === null) return
-    const { bytes, shardId, sessionId, sequence, guildClass } = event
-    if (isTrue(bytes, this.#guild.starts[1]!, this.#guild.ends[1]!)) {
-      this.#onOutage(event, batch, guild)
-      return
-    }
+    const { bytes, shardId, sessionId, sequence } = event
     this.#replaceLists(event, batch, guild)
     const ids = this.#ids
     ids.write(0, guild)
@@ -101,6 +111,22 @@ export class GuildEvents {
     const rows = batch.rows(guild, GUILDS)
     const at = writeObject(rows.arena, bytes, event.start, event.end, WITHOUT_LISTS)
     rows.set(ids.bytes, PUT, at, shardId, sequence, sessionId)
+    // Behind the lists and rows: before them it would make a stage of its own.
+    this.#keepMembership(event, batch, guild)
+  }
+
+  /** The guild's id in 8 characters; null when the event has none or tells of an outage, which is noted. */
+  #readAvailable(event: CacheEvent, batch: Batch): string | null {
+    const guild = this.#readGuild(event)
+    if (guild === null) return null
+    const { starts, ends } = this.#guild
+    if (!isTrue(event.bytes, starts[1]!, ends[1]!)) return guild
+    this.#onOutage(event, batch, guild)
+    return null
+  }
+
+  #keepMembership(event: CacheEvent, batch: Batch, guild: string): void {
+    const { shardId, sessionId, sequence, guildClass } = event
     const { membership } = batch.membership(guild)
     if (guildClass === 'joined') membership.put(guild, 'present', shardId, sessionId, sequence)
     else membership.keep(guild, 'present', shardId)

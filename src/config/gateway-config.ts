@@ -12,6 +12,8 @@ export interface GatewayConfig {
   /** Null: the embedded store in dataDir. */
   readonly psql: Secret | null
   readonly dataDir: string
+  /** `none`: sessions and membership only. */
+  readonly cache: 'default' | 'none'
   /** Null: no Redis. */
   readonly redis: Secret | null
   readonly redisPrefix: string
@@ -102,6 +104,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       token: readToken(values.get('token'), values.get('token-file')),
       psql,
       dataDir: text('data'),
+      cache: text('cache') as GatewayConfig['cache'],
       redis: readRedis(text('redis'), psql !== null),
       redisPrefix: text('redis-prefix'),
       name: text('name'),

@@ -25,6 +25,14 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
       'URL of the Postgres that keeps guild state and sessions. Without it the embedded store in -data is used.',
   },
   {
+    flag: 'cache',
+    kind: 'choice',
+    choices: ['default', 'none'],
+    default: 'default',
+    sentence:
+      'Which guild state is kept for State: `default`, or `none`. Sessions and the list of guilds are kept either way.',
+  },
+  {
     flag: 'redis',
     kind: 'secret',
     default: '',
