@@ -94,7 +94,7 @@ async function start(
   }
 
   const database = await openDatabase(
-    config.psql === null ? { dataDir: config.dataDir } : { url: config.psql, name: config.name },
+    config.psql === null ? { dataDir: config.dataDir } : { url: config.psql, name: worker },
     common,
   )
   closers.push(() => database.close())

@@ -76,7 +76,7 @@ export interface DatabaseDeps {
 
 export interface PostgresOptions {
   readonly url: Secret
-  /** Fleet's name, for application_name. */
+  /** Worker's name, for application_name. */
   readonly name: string
   /** Connections for `query`; those of `connect` come on top. Default 4. */
   readonly connectionsMax?: number

@@ -1,0 +1,24 @@
+import { describe, expect, test } from 'vitest'
+import { type ChaosFlags, readChaosFlags } from './harness/flags.ts'
+import { runChaos } from './harness/run.ts'
+
+/** Both together 60 s, of which each has about 12 s for start, settling and checks. */
+const MINUTES = 0.28
+const RUN_MS_MAX = 150_000
+const FIXED_SEED = 5
+
+describe('a fleet through kills, stops, outages and faults of Discord loses nothing and identifies for nothing', () => {
+  test(`on the schedule of seed ${FIXED_SEED}`, { timeout: RUN_MS_MAX }, () => run(FIXED_SEED))
+
+  const seed = Math.floor(Math.random() * 2 ** 32)
+  test('on a schedule of chance, whose seed is printed', { timeout: RUN_MS_MAX }, () => run(seed))
+})
+
+async function run(seed: number): Promise<void> {
+  const argv = [`-seed=${seed}`, `-minutes=${MINUTES}`, '-workers=1', '-shards=4']
+  const lines: string[] = []
+  console.log(`npm run chaos -- ${argv.join(' ').replaceAll('=', ' ')}`)
+  const flags = readChaosFlags(argv, seed) as ChaosFlags
+  const verdict = await runChaos(flags, (line) => lines.push(line))
+  expect(verdict.isPassed, [...lines, verdict.text].join('\n')).toBe(true)
+}
