@@ -24,3 +24,6 @@ export const INFLATED_BYTES_MAX = 16 * 1024 * 1024
 
 /** Output of encodeTerm, termToJson and the editors: JSON of a frame of 64 MiB in which every byte is escaped. */
 export const OUTPUT_BYTES_MAX = 384 * 1024 * 1024
+
+/** Elements of a list whose ranges a FieldReader keeps (`roles[]`): 8 bytes each. A guild has 250 roles, a chunk 1,000 members. */
+export const LIST_RANGES_MAX = 1_048_576

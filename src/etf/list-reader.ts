@@ -8,7 +8,7 @@ const STRING_EXT = 107
 const LIST_EXT = 108
 
 /** | 97 | 0 | 97 | 1 | … | 97 | 255 |: the bytes of a STRING_EXT have no tags, so these terms stand for them. */
-const smallIntegers = new Uint8Array(512)
+export const smallIntegers = new Uint8Array(512)
 for (let value = 0; value < 256; value++) {
   smallIntegers[2 * value] = SMALL_INTEGER_EXT
   smallIntegers[2 * value + 1] = value
