@@ -16,7 +16,11 @@ export const BENCH_FLAGS = {
 } as const
 
 /** @throws Error with a sentence for whoever typed it. */
-export function readBenchFlags(argv: readonly string[], defaults: BenchFlags): BenchFlags {
+export function readBenchFlags(
+  argv: readonly string[],
+  defaults: BenchFlags,
+  secondsMax = 60,
+): BenchFlags {
   let { seconds, rounds, json, only } = defaults
   for (let index = 0; index < argv.length; index++) {
     const match = /^--?([a-z]+)(?:=(.*))?$/.exec(argv[index]!)
@@ -26,7 +30,7 @@ export function readBenchFlags(argv: readonly string[], defaults: BenchFlags): B
       continue
     }
     const value = match?.[2] ?? argv[++index]
-    if (name === 'seconds') seconds = numberOf(name, value, 0.05, 60)
+    if (name === 'seconds') seconds = numberOf(name, value, 0.05, secondsMax)
     else if (name === 'rounds') rounds = Math.round(numberOf(name, value, 1, 1000))
     else if (name === 'only' && value !== undefined) only = value
     else throw new Error(`There is no flag ${argv[index] ?? '-only without a value'}; see -help.`)

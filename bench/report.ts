@@ -11,7 +11,7 @@ export interface Row {
   readonly rival_name: string
   /** The rival's time over ours, median over the rounds: above 1 ours is faster. */
   readonly ratio: number | null
-  /** Smallest and largest ratio of a round; for rows in bytes, the number of collections. */
+  /** Smallest and largest ratio of a round, without a rival value; for rows in bytes, the number of collections. */
   readonly spread: readonly [number, number]
   readonly aim: string
   readonly met: boolean
@@ -47,7 +47,9 @@ export class Report {
     const [low, high] = row.spread
     const ratio =
       row.ratio === null
-        ? `${low} collections`
+        ? row.unit === 'bytes'
+          ? `${low} collections`
+          : `[${short(low)}..${short(high)}]`
         : `${short(row.ratio)} [${short(low)}..${short(high)}]`
     const verdict = !row.correct ? 'WRONG' : row.aim === 'none' ? '' : row.met ? 'met' : 'MISSED'
     const values = [row.ours, row.rival].map((value) =>
