@@ -51,7 +51,7 @@ export function failProgram(sentence: string): void {
  * Calls `stop` on the first SIGTERM or SIGINT; the process ends when it resolves, or at once on a second
  * signal.
  */
-export function stopOnSignal(stop: (signal: string) => Promise<void>): void {
+export function stopOnSignal(stop: (signal: NodeJS.Signals) => Promise<void>): void {
   let isStopping = false
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {

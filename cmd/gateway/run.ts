@@ -3,6 +3,7 @@ import { GATEWAY_OPTIONS, readGatewayConfig, renderHelp } from '../../src/config
 import { createLog, createMetrics } from '../../src/telemetry/index.ts'
 import { failProgram, programVersion, stopOnDefect, stopOnSignal } from '../program.ts'
 import { startGateway } from './start.ts'
+import { endWithParent, FATAL_MESSAGE, WorkerParent } from './workers.ts'
 
 const SUMMARY =
   "holds a bot's Discord shards, caches guild state and pushes the events to its backends"
@@ -26,19 +27,37 @@ export async function main(
     }
     const { config } = command
     const log = createLog({ level: config.logLevel, isJson: config.isProd })
-    let stop = (): Promise<void> => Promise.resolve()
+    let stop = (_signal: NodeJS.Signals): Promise<void> => Promise.resolve()
     stopOnDefect((error) => {
       log.error('a defect of the program: stopping, please report it', {
         error: error instanceof Error ? error.stack : error,
       })
       stopping.abort(error)
-      return stop()
+      return stop('SIGTERM')
     })
     stopOnSignal((signal) => {
       log.info('stopping', { signal })
       stopping.abort(new Error(`stopped by ${signal}`))
-      return stop()
+      return stop(signal)
     })
+    if (config.workers > 1) {
+      const parent = new WorkerParent(config, {
+        version,
+        clock: systemClock,
+        random: systemRandom,
+        log,
+        argv,
+        env,
+        write: (line) => process.stderr.write(`${line}\n`),
+      })
+      stop = (signal) => parent.stop(signal)
+      await parent.start()
+      await parent.fatal
+      process.exitCode = 1
+      await parent.stop('SIGTERM')
+      process.exit(1)
+    }
+    endWithParent()
     const gateway = await startGateway(config, {
       version,
       clock: systemClock,
@@ -52,7 +71,7 @@ export async function main(
     const fatal = await gateway.fatal
     process.exitCode = 1
     await gateway.stop()
-    log.error('stopped for good: see the error above', { code: fatal.code })
+    log.error(FATAL_MESSAGE, { code: fatal.code })
     process.exit(1)
   } catch (error) {
     if (stopping.signal.aborted) return

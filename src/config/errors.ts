@@ -13,6 +13,10 @@ export const CONFIG_ERRORS = {
     "The token does not have the form of a bot's token: three parts with dots between, the first of them the bot's user id in base64. Copy it again from the Developer Portal.",
   CONFIG_TOKEN_FILE:
     'The file named by -token-file cannot be read. Check the path and its permissions.',
+  CONFIG_WORKERS_EMBEDDED:
+    'The embedded store is opened by one process at a time. Several workers need -psql and -etcd; leave -workers away for one.',
+  CONFIG_WORKERS_WITHOUT_ETCD:
+    'Several workers share the shards by etcd. Give -etcd, or leave -workers away.',
   CONFIG_NOT_YET:
     'The option asks for something that this version does not do. Leave it away, or upgrade when the release notes name it.',
 } as const

@@ -24,6 +24,8 @@ export interface GatewayConfig {
   readonly start: number
   /** Exclusive; null: the shard count. */
   readonly stop: number | null
+  /** Processes; above 1 this one is their parent. */
+  readonly workers: number
   readonly intents: number
   /** Null: no listener. */
   readonly grpcAddress: string | null
@@ -75,6 +77,21 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       { flag: 'etcd' },
     )
   }
+  const workers = integer('workers') ?? 1
+  if (workers > 1 && psql === null) {
+    throw new ConfigError(
+      'CONFIG_WORKERS_EMBEDDED',
+      `-workers ${workers}: the embedded store is for one process. Give -psql and -etcd, or leave -workers away.`,
+      { workers },
+    )
+  }
+  if (workers > 1 && text('etcd') === 'none') {
+    throw new ConfigError(
+      'CONFIG_WORKERS_WITHOUT_ETCD',
+      `-workers ${workers} needs -etcd, by which workers share the shards. Give -etcd, or leave -workers away.`,
+      { workers },
+    )
+  }
   if ((env.MULTI_REDIS ?? '') !== '') {
     throw new ConfigError(
       'CONFIG_NOT_YET',
@@ -112,6 +129,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       shardCount,
       start,
       stop,
+      workers,
       intents: parseIntents(text('intents')),
       grpcAddress: address('addr'),
       httpAddress: address('http'),

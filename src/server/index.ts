@@ -1,3 +1,4 @@
+export { cannotListen, formatAddress, parseListenAddress } from './address.ts'
 export { ServerError } from './errors.ts'
 export type { GatewayControl, ShardStat } from './gateway-control.ts'
 export { startGrpcServer } from './grpc-server.ts'
