@@ -6,7 +6,7 @@
  *     └── worker 2   …
  *
  * A worker that ends is started again after a pause that grows; SIGTERM and SIGINT go to all of them. Their log lines
- * go to the parent's standard error, each with its worker.
+ * go to the parent's standard error, each with its podId.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
@@ -134,7 +134,7 @@ export class WorkerParent {
       if (signal.aborted) return
       if (clock.monotonic() - startedAt >= STEADY_MS) attempt = 0
       const waitMs = backoffMs(attempt, random, RESTART)
-      log.error('worker ended, it is started again', { worker: worker.name, ...end, waitMs })
+      log.error('worker ended, it is started again', { podId: worker.name, ...end, waitMs })
       await sleep(clock, waitMs, signal).catch(() => undefined)
     }
   }
@@ -171,7 +171,7 @@ export class WorkerParent {
         worker.child = null
         worker.httpUrl = null
         worker.grpcAddress = null
-        log.debug('worker ended', { worker: worker.name, code, signal })
+        log.debug('worker ended', { podId: worker.name, code, signal })
         resolve({ code, signal })
       })
     })
@@ -182,19 +182,19 @@ export class WorkerParent {
     const { log, write } = this.#deps
     const fields = parseLine(line)
     if (fields === null) {
-      log.warn('worker said', { worker: worker.name, line })
+      log.warn('worker said', { podId: worker.name, line })
       return
     }
     if (fields['msg'] === 'serving HTTP') worker.httpUrl = String(fields['url'])
     if (fields['msg'] === FATAL_MESSAGE) this.#onFatal()
     if (fields['msg'] === 'serving gRPC') worker.grpcAddress = String(fields['address'])
     if (this.#config.isProd) {
-      write(`{"worker":${JSON.stringify(worker.name)},${line.slice(1)}`)
+      write(`{"podId":${JSON.stringify(worker.name)},${line.slice(1)}`)
       return
     }
     const { level, msg, time: _, ...rest } = fields
     const name = level === 'debug' || level === 'warn' || level === 'error' ? level : 'info'
-    log[name](String(msg), { worker: worker.name, ...rest })
+    log[name](String(msg), { podId: worker.name, ...rest })
   }
 
   async #metrics(): Promise<string> {

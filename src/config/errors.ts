@@ -5,6 +5,10 @@ export const CONFIG_ERRORS = {
     'A flag is not known to this program. The message names the nearest one; -help lists all.',
   CONFIG_BAD_VALUE:
     'The value of a flag or an environment variable cannot be used. The message says what is expected.',
+  CONFIG_WORKERS_EMBEDDED:
+    'The embedded store is opened by one process at a time. Several workers need -psql and -etcd; leave -workers away for one.',
+  CONFIG_WORKERS_WITHOUT_ETCD:
+    'Several workers share the shards by etcd. Give -etcd, or leave -workers away.',
   CONFIG_MISSING_VALUE:
     'A flag that needs a value came without one. Write -flag value or -flag=value.',
   CONFIG_NO_TOKEN:
@@ -13,10 +17,6 @@ export const CONFIG_ERRORS = {
     "The token does not have the form of a bot's token: three parts with dots between, the first of them the bot's user id in base64. Copy it again from the Developer Portal.",
   CONFIG_TOKEN_FILE:
     'The file named by -token-file cannot be read. Check the path and its permissions.',
-  CONFIG_WORKERS_EMBEDDED:
-    'The embedded store is opened by one process at a time. Several workers need -psql and -etcd; leave -workers away for one.',
-  CONFIG_WORKERS_WITHOUT_ETCD:
-    'Several workers share the shards by etcd. Give -etcd, or leave -workers away.',
   CONFIG_NOT_YET:
     'The option asks for something that this version does not do. Leave it away, or upgrade when the release notes name it.',
 } as const

@@ -87,16 +87,6 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
     sentence: 'The shard behind the last one of this process. Default: the total.',
   },
   {
-    flag: 'workers',
-    kind: 'integer',
-    min: 1,
-    max: 64,
-    unit: 'processes',
-    default: '1',
-    sentence:
-      'Worker processes under this one, which listens for them, restarts them, and writes one log. More than 1 needs -etcd and -psql.',
-  },
-  {
     flag: 'intents',
     kind: 'text',
     default: 'default',
@@ -108,6 +98,16 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
     kind: 'text',
     default: 'localhost:50051',
     sentence: 'Address of the gRPC listener (management, event subscription), or `none`.',
+  },
+  {
+    flag: 'workers',
+    kind: 'integer',
+    min: 1,
+    max: 64,
+    unit: 'processes',
+    default: '1',
+    sentence:
+      'Worker processes under this one, which listens for them, restarts them, and writes one log. More than 1 needs -etcd and -psql.',
   },
   {
     flag: 'http',

@@ -123,6 +123,14 @@ test('a secret is not repeated in the error', () => {
   expect(failure(['-token', 'x', '-psql', 'bob:hunter2@host']).message).not.toContain('hunter2')
 })
 
+test('several workers are refused without what they need', () => {
+  const argv = ['-token', 'x', '-workers', '2']
+  expect(failure(argv).code).toBe('CONFIG_WORKERS_EMBEDDED')
+  const withPsql = [...argv, '-psql', 'postgres://h/d']
+  expect(failure(withPsql).code).toBe('CONFIG_WORKERS_WITHOUT_ETCD')
+  expect(config(['-token', 'x']).workers).toBe(1)
+})
+
 test('etcd and MULTI_REDIS are refused with a sentence until they are there', () => {
   expect(failure(['-token', 'x', '-etcd', 'http://localhost:2379']).code).toBe('CONFIG_NOT_YET')
   expect(failure(['-token', 'x'], { MULTI_REDIS: '{"a:1":[]}' }).code).toBe('CONFIG_NOT_YET')

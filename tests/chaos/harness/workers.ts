@@ -88,6 +88,8 @@ export class Workers {
     const sentAt = performance.now()
     const { code, signal } = await life.program.stop()
     const ms = Math.round(performance.now() - sentAt)
+    // Before its first line it is Node that is told, not the gateway.
+    if (life.program.lines.length === 0 && signal === 'SIGTERM') return
     if (code !== 0 || ms > STOP_MS_MAX) {
       this.problems.push(`worker ${worker} ended with ${code ?? signal} ${ms} ms after SIGTERM`)
     }

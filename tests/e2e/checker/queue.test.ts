@@ -163,6 +163,26 @@ describe('checkQueue', () => {
     expect(checkQueue({ ...input, wasKilled: true })).toEqual([])
   })
 
+  test('after a kill, lets what a gap line calls lost come late, behind the next session', () => {
+    const lists = goodLists(run, 'envelope')
+    const lost = run.ledger.find(({ t }) => t === 'MESSAGE_CREATE')!
+    const list = lists.get(messages)!
+    lists.set(messages, [...list.slice(1), list[0]!])
+    const gap = {
+      shard: lost.shard,
+      session: lost.session,
+      from: lost.s,
+      to: lost.s,
+      cause: 'session_refused',
+    }
+    const { ledger, ends } = run
+    const input = { payload: 'envelope', ledger, ends, whitelist: null, lists } as const
+    const isOrder = ({ what }: Finding): boolean => what === 'out_of_order'
+    expect(checkQueue({ ...input, gaps: run.gaps }).filter(isOrder)).not.toEqual([])
+    const killed = checkQueue({ ...input, gaps: [...run.gaps, gap], wasKilled: true })
+    expect(killed.filter(isOrder)).toEqual([])
+  })
+
   test('misses nothing inside an unavoidable gap, and everything before it', () => {
     const lists = goodLists(run, 'envelope')
     const { ledger, ends } = run

@@ -1,8 +1,10 @@
 /** Whether the lists hold what whitelist and lifecycle want, in the ledger's order. */
 import { createHash } from 'node:crypto'
-import { readTopMap } from './etf-term.ts'
+import { readTerm, readTopMap } from './etf-term.ts'
 import type { Finding } from './finding.ts'
-import { Receipts } from './gaps.ts'
+import { type Receipt, Receipts } from './gaps.ts'
+import { jsonMap, textOf } from './json-form.ts'
+import type { JsonMap } from './json-form.ts'
 import { Lifecycle } from './lifecycle.ts'
 import type { GapLine, LedgerEnd, LedgerLine } from './ledger.ts'
 
@@ -67,15 +69,43 @@ export function isWanted(
 function expectedEvents(input: QueueInput): Expected[] {
   const receipts = new Receipts(input.gaps, input.ends)
   const lifecycle = new Lifecycle()
+  /** What was possibly told of these guilds decides the class of what comes next. */
+  const unsure = new UnsureGuilds()
   return input.ledger.map((line) => {
     const receipt = receipts.of(line)
     const guildClass = receipt === 'sure' ? lifecycle.apply(line) : ''
+    const isUnsure = unsure.take(line, receipt)
     const wanted =
       isWanted(line.t, guildClass, input.whitelist) ||
-      (receipt === 'possible' && line.t === 'GUILD_CREATE')
+      ((receipt === 'possible' || isUnsure) && line.t === 'GUILD_CREATE')
     const isCalledLost = receipt === 'possible'
-    return { line, guildClass, isWanted: wanted, isDue: wanted && receipt === 'sure', isCalledLost }
+    const isDue = wanted && receipt === 'sure' && !isUnsure
+    return { line, guildClass, isWanted: wanted, isDue, isCalledLost }
   })
+}
+
+/** Guilds whose membership depends on whether events inside a gap were taken; until something sure is said of them. */
+class UnsureGuilds {
+  readonly #guilds = new Set<string>()
+
+  /** Whether the class of this event cannot be known. */
+  take(line: LedgerLine, receipt: Receipt): boolean {
+    if (line.d === null || !/^(READY|GUILD_CREATE|GUILD_DELETE)$/.test(line.t)) return false
+    if (receipt === 'impossible') return false
+    const d = jsonMap(readTerm(line.d))
+    if (line.t === 'READY') {
+      if (receipt === 'possible') {
+        for (const guild of d['guilds'] as JsonMap[]) this.#guilds.add(textOf(guild['id']))
+      }
+      return false
+    }
+    const id = textOf(d['id'])
+    if (receipt === 'possible') {
+      this.#guilds.add(id)
+      return false
+    }
+    return this.#guilds.delete(id)
+  }
 }
 
 function checkEnvelopes(input: QueueInput, expected: readonly Expected[]): Finding[] {
@@ -108,6 +138,8 @@ function checkEnvelopes(input: QueueInput, expected: readonly Expected[]): Findi
           finding('gap_bounds', known.line, `is in ${list}, and a gap line calls it lost`),
         )
       }
+      // It need not be here: one that was frozen hands on what it held after another has gone on without it.
+      if (known.isCalledLost) continue
       const before = newest.get(known.line.shard)
       if (before !== undefined && before.line.n > known.line.n) {
         findings.push(
