@@ -1,17 +1,19 @@
 /**
- * One websocket to Discord: ws → inflate → (JSON → ETF) → payloads as callbacks.
+ * One connection to Discord: websocket → inflate → (JSON → ETF) → payloads as callbacks.
  * A connection is used once; after close() or a final callback it says nothing more.
  */
 import { createSecureContext } from 'node:tls'
 import type { SecureContext } from 'node:tls'
-import { WebSocket } from 'ws'
-import type { ClientOptions } from 'ws'
 import { messageOf } from '../base/index.ts'
+import type { Clock } from '../base/index.ts'
 import { codecOf } from './codec.ts'
 import type { Codec } from './codec.ts'
 import type { BadFrameCause, FrameSink } from './frame-sink.ts'
 import type { Inflater, Inflaters } from './inflate.ts'
 import type { ConnectionQuery } from './ports.ts'
+import { WebSocketClient } from './websocket/client.ts'
+import type { ClientHandler } from './websocket/client.ts'
+import type { FrameFault } from './websocket/frame-reader.ts'
 
 export interface ConnectionCallbacks {
   /** One whole ETF payload, version byte included: bytes[start, end), valid only during the call. */
@@ -33,24 +35,18 @@ export interface Transport {
   /** One for all shards: its set-up is a tenth of the cost of a TLS connection. */
   readonly secureContext: SecureContext
   readonly handshakeTimeoutMs: number
+  readonly clock: Clock
 }
 
 /** How long the server may take to answer our close frame; then the socket is destroyed. */
 const CLOSE_TIMEOUT_MS = 1000
 
-/** Documented options that the types of ws lack: its own, and the one it hands on to tls.connect(). */
-interface SharedOptions {
-  readonly closeTimeout: number
-  readonly secureContext: SecureContext
-}
-
-export class Connection implements FrameSink {
-  readonly #socket: WebSocket
+export class Connection implements FrameSink, ClientHandler {
+  readonly #socket: WebSocketClient
   readonly #inflater: Inflater
   readonly #codec: Codec
   readonly #callbacks: ConnectionCallbacks
-  readonly #ended: Promise<void>
-  #isOpen = false
+  readonly #ended = Promise.withResolvers<void>()
   #isDone = false
 
   /** @param url with its query, which must agree with `query`. Throws SyntaxError for a bad URL. */
@@ -62,34 +58,19 @@ export class Connection implements FrameSink {
   ) {
     this.#codec = codecOf(query.encoding)
     this.#callbacks = callbacks
-    const options: ClientOptions & SharedOptions = {
-      perMessageDeflate: false,
-      maxPayload: transport.frameBytesMax,
-      handshakeTimeout: transport.handshakeTimeoutMs,
-      closeTimeout: CLOSE_TIMEOUT_MS,
-      followRedirects: false,
-      headers: { 'User-Agent': transport.userAgent },
-      secureContext: transport.secureContext,
-    }
-    const socket = new WebSocket(url, options)
-    this.#socket = socket
+    this.#socket = new WebSocketClient(
+      url,
+      {
+        userAgent: transport.userAgent,
+        messageBytesMax: transport.frameBytesMax,
+        handshakeTimeoutMs: transport.handshakeTimeoutMs,
+        closeTimeoutMs: CLOSE_TIMEOUT_MS,
+        secureContext: transport.secureContext,
+        clock: transport.clock,
+      },
+      this,
+    )
     this.#inflater = transport.inflaters.open(query.compress, this)
-    socket.on('open', () => {
-      this.#isOpen = true
-    })
-    socket.on('message', (data) => {
-      // ws gives a Buffer: binaryType is `nodebuffer`, its default.
-      if (!this.#isDone) this.#inflater.write(data as Buffer)
-    })
-    socket.on('error', (error) => {
-      this.#onError(error)
-    })
-    this.#ended = new Promise((resolve) => {
-      socket.on('close', (closeCode, reason) => {
-        this.#onClose(closeCode, reason.toString('utf8'))
-        resolve()
-      })
-    })
   }
 
   /** One outgoing payload as it would be sent. */
@@ -98,8 +79,7 @@ export class Connection implements FrameSink {
   }
 
   send(payload: Buffer): void {
-    if (this.#socket.readyState !== WebSocket.OPEN) return
-    this.#socket.send(payload, { binary: this.#codec.isBinary })
+    this.#socket.send(payload, this.#codec.isBinary)
   }
 
   /**
@@ -109,9 +89,8 @@ export class Connection implements FrameSink {
    */
   close(closeCode: number): Promise<void> {
     this.#finish()
-    if (this.#isOpen) this.#socket.close(closeCode)
-    else this.#socket.terminate()
-    return this.#ended
+    this.#socket.close(closeCode)
+    return this.#ended.promise
   }
 
   onPayload(bytes: Buffer, start: number, end: number): void {
@@ -135,24 +114,28 @@ export class Connection implements FrameSink {
     if (!this.#isDone) this.#callbacks.onBadFrame(cause, message)
   }
 
-  #onError(error: Error): void {
-    if (this.#isDone) return
-    const code = 'code' in error ? String(error.code) : ''
-    if (code.startsWith('WS_ERR_')) {
-      const isOversize = code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH'
-      this.#callbacks.onBadFrame(isOversize ? 'oversize' : 'websocket', error.message)
-    } else if (!this.#isOpen) {
-      this.#finish()
-      this.#callbacks.onUnreachable(messageOf(error))
-    }
-    // Any other error of an open socket is followed by `close` with 1006.
+  // What the websocket says.
+
+  onMessage(bytes: Buffer, start: number, end: number): void {
+    if (!this.#isDone) this.#inflater.write(bytes, start, end)
   }
 
-  #onClose(closeCode: number, reason: string): void {
+  onFault(fault: FrameFault, message: string): void {
+    this.onBadFrame(fault === 'oversize' ? 'oversize' : 'websocket', message)
+  }
+
+  onClosed(closeCode: number, reason: string): void {
+    this.#ended.resolve()
     if (this.#isDone) return
     this.#finish()
-    if (this.#isOpen) this.#callbacks.onClosed(closeCode, reason)
-    else this.#callbacks.onUnreachable('the connection was closed before it opened')
+    this.#callbacks.onClosed(closeCode, reason)
+  }
+
+  onUnreachable(message: string): void {
+    this.#ended.resolve()
+    if (this.#isDone) return
+    this.#finish()
+    this.#callbacks.onUnreachable(message)
   }
 
   #finish(): void {

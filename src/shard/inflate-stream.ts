@@ -40,9 +40,9 @@ export class StreamInflater {
     })
   }
 
-  write(message: Buffer): void {
+  write(bytes: Buffer, start: number, end: number): void {
     if (this.#isClosed) return
-    if (!this.#parts.push(message)) {
+    if (!this.#parts.push(bytes, start, end)) {
       if (this.#parts.isOversize) this.#fail('oversize', 'a message never ends')
       return
     }

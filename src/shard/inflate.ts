@@ -17,8 +17,11 @@ import type { ConnectionQuery } from './ports.ts'
 export type Compress = ConnectionQuery['compress']
 
 export interface Inflater {
-  /** One websocket message. Payloads come through the sink, with the stream API after the call. */
-  write(message: Buffer): void
+  /**
+   * One websocket message: bytes[start, end), of which nothing is kept without a copy. Payloads come through
+   * the sink, with the stream API after the call.
+   */
+  write(bytes: Buffer, start: number, end: number): void
   close(): void
 }
 
@@ -78,17 +81,20 @@ export class HandleInflater implements Inflater {
     }
   }
 
-  write(message: Buffer): void {
-    if (this.#isClosed || !this.#parts.push(message)) {
-      if (this.#parts.isOversize) this.#fail('oversize', 'a message never ends')
-      return
+  write(bytes: Buffer, start: number, end: number): void {
+    if (this.#isClosed) return
+    let outputEnd = 0
+    if (this.#parts.isWhole(bytes, start, end)) {
+      outputEnd = this.#inflate(bytes, start, end, 0)
+    } else if (this.#parts.push(bytes, start, end)) {
+      for (const part of this.#parts.take()) {
+        outputEnd = this.#inflate(part, 0, part.length, outputEnd)
+        if (outputEnd === -1) return
+      }
+    } else if (this.#parts.isOversize) {
+      this.#fail('oversize', 'a message never ends')
     }
-    let end = 0
-    for (const part of this.#parts.take()) {
-      end = this.#inflate(part, end)
-      if (end === -1) return
-    }
-    if (end > 0) this.#sink.onPayload(output, 0, end)
+    if (outputEnd > 0) this.#sink.onPayload(output, 0, outputEnd)
   }
 
   close(): void {
@@ -97,11 +103,11 @@ export class HandleInflater implements Inflater {
     this.#stream.close()
   }
 
-  /** Inflates all of `input` to output[outputPos, …). Returns the new end, -1 after a failure. */
-  #inflate(input: Buffer, outputPos: number): number {
+  /** Inflates input[start, inputEnd) to output[outputPos, …). Returns the new end, -1 after a failure. */
+  #inflate(input: Buffer, start: number, inputEnd: number, outputPos: number): number {
     let end = outputPos
-    let inputPos = 0
-    let inputLeft = input.length
+    let inputPos = start
+    let inputLeft = inputEnd - start
     for (;;) {
       if (end === output.length) output = grown(output)
       const room = output.length - end
@@ -139,10 +145,9 @@ class PlainInflater implements Inflater {
     this.#bytesMax = bytesMax
   }
 
-  write(message: Buffer): void {
-    if (message.length > this.#bytesMax)
-      this.#sink.onBadFrame('oversize', 'the message is too large')
-    else this.#sink.onPayload(message, 0, message.length)
+  write(bytes: Buffer, start: number, end: number): void {
+    if (end - start > this.#bytesMax) this.#sink.onBadFrame('oversize', 'the message is too large')
+    else this.#sink.onPayload(bytes, start, end)
   }
 
   close(): void {}
@@ -189,9 +194,10 @@ export function handleSelfTest(compress: 'zlib-stream' | 'zstd-stream'): string 
       onBadFrame: () => failures++,
     }
     const inflater = new HandleInflater(compress, sink, 1 << 16)
-    inflater.write(flushed(compress, payload))
-    inflater.write(Buffer.alloc(64, 0xa5))
-    if (compress === 'zlib-stream') inflater.write(Buffer.from([0xff, 0, 0, 0xff, 0xff]))
+    const write = (message: Buffer): void => inflater.write(message, 0, message.length)
+    write(flushed(compress, payload))
+    write(Buffer.alloc(64, 0xa5))
+    if (compress === 'zlib-stream') write(Buffer.from([0xff, 0, 0, 0xff, 0xff]))
     inflater.close()
     if (seen[0] !== payload.toString('latin1')) return 'the payload did not come back'
     return failures === 1 && seen.length === 1 ? null : 'corrupt input was not reported'

@@ -89,6 +89,7 @@ export class ShardManager {
         frameBytesMax,
         secureContext,
         handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
+        clock,
       },
       dispatcher: new Dispatcher({
         shardCount: settings.shardCount,

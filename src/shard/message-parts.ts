@@ -19,11 +19,18 @@ export class MessageParts {
     return this.#bytes > this.#bytesMax
   }
 
-  /** @returns whether a payload is whole now, and within the bound. */
-  push(message: Buffer): boolean {
-    this.#parts.push(message)
-    this.#bytes += message.length
-    return !this.isOversize && (!this.#isSuffixed || endsFlushed(message))
+  /** Whether the message is a whole payload by itself, so that it need not be kept. */
+  isWhole(bytes: Buffer, start: number, end: number): boolean {
+    const isFirst = this.#parts.length === 0 && end - start <= this.#bytesMax
+    return isFirst && (!this.#isSuffixed || endsFlushed(bytes, start, end))
+  }
+
+  /** Keeps a copy of the message. @returns whether a payload is whole now, and within the bound. */
+  push(bytes: Buffer, start: number, end: number): boolean {
+    this.#bytes += end - start
+    if (this.isOversize) return false
+    this.#parts.push(Buffer.from(bytes.subarray(start, end)))
+    return !this.#isSuffixed || endsFlushed(bytes, start, end)
   }
 
   /** The parts of the whole payload; valid until the next push. */
@@ -35,13 +42,12 @@ export class MessageParts {
   }
 }
 
-function endsFlushed(message: Buffer): boolean {
-  const end = message.length
+function endsFlushed(bytes: Buffer, start: number, end: number): boolean {
   return (
-    end >= 4 &&
-    message[end - 1] === 0xff &&
-    message[end - 2] === 0xff &&
-    message[end - 3] === 0 &&
-    message[end - 4] === 0
+    end - start >= 4 &&
+    bytes[end - 1] === 0xff &&
+    bytes[end - 2] === 0xff &&
+    bytes[end - 3] === 0 &&
+    bytes[end - 4] === 0
   )
 }

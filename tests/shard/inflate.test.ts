@@ -1,10 +1,14 @@
 import { execFileSync } from 'node:child_process'
 import zlib from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { handleSelfTest, Inflaters } from '../../src/shard/inflate.ts'
+import { handleSelfTest, type Inflater, Inflaters } from '../../src/shard/inflate.ts'
 import { seededRandom } from '../../src/base/index.ts'
 import { until } from '../support/until.ts'
 import { Compressor } from './compressor.ts'
+
+function write(inflater: Inflater, message: Buffer): void {
+  inflater.write(message, 0, message.length)
+}
 
 class Seen {
   readonly payloads: string[] = []
@@ -45,7 +49,7 @@ describe.each([
     const seen = new Seen()
     const compressor = new Compressor(compress)
     const inflater = inflaters.open(compress, seen)
-    for (const payload of payloads) inflater.write(await compressor.compress(payload))
+    for (const payload of payloads) write(inflater, await compressor.compress(payload))
     await until(() => seen.payloads.length === payloads.length)
     expect(
       seen.payloads.map((text) => Buffer.from(text, 'latin1').equals(payloads.shift()!)),
@@ -58,14 +62,14 @@ describe.each([
     const seen = new Seen()
     const compressor = new Compressor(compress)
     const inflater = inflaters.open(compress, seen)
-    inflater.write(await compressor.compress(Buffer.from('first')))
+    write(inflater, await compressor.compress(Buffer.from('first')))
     const second = await compressor.compress(
       Buffer.from('second, long enough to be damaged'.repeat(9)),
     )
-    inflater.write(Buffer.concat([Buffer.alloc(40, 0xa5), Buffer.from([0, 0, 0xff, 0xff])]))
-    inflater.write(second)
+    write(inflater, Buffer.concat([Buffer.alloc(40, 0xa5), Buffer.from([0, 0, 0xff, 0xff])]))
+    write(inflater, second)
     await until(() => seen.failures.length > 0)
-    inflater.write(second)
+    write(inflater, second)
     inflater.close()
     inflater.close()
     expect(seen.payloads).toEqual(['first'])
@@ -75,7 +79,7 @@ describe.each([
   test('refuses a payload that inflates beyond the bound', async () => {
     const seen = new Seen()
     const inflater = inflaters.open(compress, seen)
-    inflater.write(await new Compressor(compress).compress(Buffer.alloc(BYTES_MAX + 1)))
+    write(inflater, await new Compressor(compress).compress(Buffer.alloc(BYTES_MAX + 1)))
     await until(() => seen.failures.length > 0)
     expect(seen.failures).toEqual(['oversize'])
     expect(seen.payloads).toEqual([])
@@ -89,9 +93,9 @@ describe.each([
       const good = await new Compressor(compress).compress(Buffer.from('payload '.repeat(200)))
       const bad = Buffer.from(good)
       for (let hit = 0; hit < 3; hit++) bad[Math.floor(random() * bad.length)] = random() * 256
-      inflater.write(bad)
-      inflater.write(good)
-      inflater.write(bad)
+      write(inflater, bad)
+      write(inflater, good)
+      write(inflater, bad)
       await new Promise((resolve) => setImmediate(resolve))
       inflater.close()
       expect(seen.failures.length).toBeLessThanOrEqual(1)
@@ -110,13 +114,13 @@ test.each([
     const inflater = inflaters.open('zlib-stream', seen)
     for (const text of ['one', 'two'.repeat(500)]) {
       const whole = await compressor.compress(Buffer.from(text))
-      for (const byte of whole) inflater.write(Buffer.from([byte]))
+      for (const byte of whole) write(inflater, Buffer.from([byte]))
     }
     // Single bytes never end with the marker, so the end comes with four.
     expect(seen.payloads).toEqual([])
     const third = await compressor.compress(Buffer.from('three'))
-    inflater.write(third.subarray(0, 3))
-    inflater.write(third.subarray(3))
+    write(inflater, third.subarray(0, 3))
+    write(inflater, third.subarray(3))
     await until(() => seen.payloads.length === 1)
     expect(seen.payloads).toEqual([`one${'two'.repeat(500)}three`])
   },
@@ -129,7 +133,7 @@ test.each([
   const seen = new Seen()
   const inflater = inflaters.open('zstd-stream', seen)
   for (const text of ['one', 'two', 'three'])
-    inflater.write(zlib.zstdCompressSync(Buffer.from(text)))
+    write(inflater, zlib.zstdCompressSync(Buffer.from(text)))
   await until(() => seen.payloads.length === 3 || seen.failures.length > 0)
   expect(seen.payloads).toEqual(['one', 'two', 'three'])
 })
@@ -143,7 +147,7 @@ test('a zstd window above 8 MiB is refused instead of paid for', async () => {
   stream.on('data', (chunk: Buffer) => chunks.push(chunk))
   stream.write(Buffer.alloc(100))
   await new Promise<void>((resolve) => stream.flush(zlib.constants.ZSTD_e_flush, () => resolve()))
-  inflater.write(Buffer.concat(chunks))
+  write(inflater, Buffer.concat(chunks))
   expect(seen.failures).toEqual(['corrupt'])
 })
 
@@ -157,9 +161,9 @@ test('corrupt input of every length leaves the process alive', () => {
       const inflater = inflaters.open(compress, sink)
       const bytes = Buffer.alloc(n + 4, n)
       bytes.set([0, 0, 255, 255], n)
-      for (let again = 0; again < 3; again++) inflater.write(bytes)
+      for (let again = 0; again < 3; again++) inflater.write(bytes, 0, bytes.length)
       inflater.close()
-      inflater.write(bytes)
+      inflater.write(bytes, 0, bytes.length)
     }
     globalThis.gc?.()
     process.stdout.write(failures > 300 ? 'alive' : 'too few failures: ' + failures)

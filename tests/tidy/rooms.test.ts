@@ -17,7 +17,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   'src/etf': { rooms: ['src/base'], packages: [] },
   'src/config': { rooms: ['src/base', 'src/discord'], packages: [] },
   'src/telemetry': { rooms: ['src/base'], packages: ['pino', 'pino-pretty', 'prom-client'] },
-  'src/shard': { rooms: ['src/base', 'src/discord', 'src/etf'], packages: ['ws', 'undici'] },
+  'src/shard': { rooms: ['src/base', 'src/discord', 'src/etf'], packages: ['undici'] },
   'src/cache': {
     rooms: ['src/base', 'src/discord', 'src/etf'],
     packages: ['pg', '@electric-sql/pglite'],
