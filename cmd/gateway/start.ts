@@ -126,7 +126,13 @@ async function start(
   })
   const shardCount = await decideShape(config, fleet, bot, log)
 
-  const gaps = new Gaps({ clock, log, counters: metrics })
+  const gaps = new Gaps({
+    clock,
+    log,
+    counters: metrics,
+    onLost: (shardId) => markMissed(shardId),
+  })
+  let markMissed: (shardId: number) => void = () => undefined
   const marks = new AckMarks(shardCount)
   const acks = { direct: marks.lane(), afterCache: marks.lane() }
   const limits = { eventsMax: config.queueEventsMax, bytesMax: config.queueBytesMax }
@@ -160,10 +166,13 @@ async function start(
     database,
     fleet,
     keepsState: config.cache !== 'none',
+    intents: config.intents,
+    shardCount,
     onGap: ({ from, ...gap }) => gaps.drop({ ...gap, sequence: from, destination: 'cache' }),
     onFenceLost: (shardId) => manager.lose(shardId),
   })
   closers.push(() => writer.close())
+  markMissed = (shardId) => writer.markMissed(shardId)
   const lifecycle = new GuildLifecycle({
     membership: new GuildMembership({ database, fleet }),
     log,

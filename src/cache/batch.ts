@@ -104,6 +104,13 @@ export class Batch {
     return this.#stage(this.#firstStage)
   }
 
+  /** Events of the shard are lost here: its guilds are marked, what comes later may end it. */
+  miss(shardId: number, shardCount: number): void {
+    const last = this.stages.at(-1)
+    const isMarked = last?.rowCount === 0 && last.missedShards.has(shardId)
+    if (!isMarked) this.barrier().missedShards.set(shardId, shardCount)
+  }
+
   #place(guild: string, phase: Phase): Stage {
     const last = this.#places.get(guild)
     let index = this.#firstStage

@@ -47,6 +47,10 @@ export interface CacheGap {
 export interface CacheWriterDeps {
   readonly database: Database
   readonly fleet: Fleet
+  /** What Discord sends: a list that no event keeps up to date is never called complete. */
+  readonly intents: number
+  /** Tells which guilds a shard has, when it lost events. */
+  readonly shardCount: number
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
@@ -89,7 +93,7 @@ export class CacheWriter {
     this.#lanes = Array.from({ length: this.laneCount }, (_, index) => this.#makeLane(index))
     const members = new MemberEvents()
     const channels = new ChannelEvents()
-    this.#guilds = new GuildEvents({ channels, members })
+    this.#guilds = new GuildEvents({ channels, members, intents: deps.intents })
     this.#handlers = new Map(
       deps.keepsState === false
         ? this.#guilds.membershipHandlers()
@@ -164,6 +168,17 @@ export class CacheWriter {
     lane.added()
   }
 
+  /** Events of the shard are lost: from here on its lists are not known to be complete. */
+  markMissed(shardId: number): void {
+    const lane = this.#lanes[this.laneOf(shardId)]!
+    const fence = this.#claims.get(shardId)
+    if (fence === undefined) return
+    const batch = lane.take(shardId, fence)
+    batch.own(shardId, fence)
+    batch.miss(shardId, this.#deps.shardCount)
+    lane.added()
+  }
+
   /**
    * Resolves when everything written so far is settled; of one shard only, when it is named. The caller
    * has the deadline: while the database is away this waits.
@@ -223,6 +238,7 @@ export class CacheWriter {
   }
 
   #gap(shardId: number, sessionId: string, sequence: number, cause: CacheGap['cause']): void {
+    this.markMissed(shardId)
     this.#deps.onGap({ shardId, sessionId, from: sequence, to: sequence, cause })
   }
 }

@@ -2,7 +2,7 @@
  * Guilds, roles, emojis and membership. A guild's object is GUILD_CREATE without the lists that have
  * tables of their own; stickers and the like stay inside.
  */
-import { LARGE_GUILD_MEMBERS } from '../discord/index.ts'
+import { INTENTS, LARGE_GUILD_MEMBERS } from '../discord/index.ts'
 import { FieldReader, integerAt, isNil, isTrue, ListReader } from '../etf/index.ts'
 import type { Batch } from './batch.ts'
 import type { CacheEvent, EventHandler } from './cache-event.ts'
@@ -12,6 +12,7 @@ import type { MemberEvents } from './member-events.ts'
 import { writeField, writeObject, writeWhole } from './objects.ts'
 import {
   CHANNELS,
+  DELETE,
   EMOJIS,
   GUILDS,
   MEMBERS,
@@ -19,13 +20,30 @@ import {
   PRESENCE,
   PUT,
   ROLES,
+  SCHEDULED_EVENTS,
+  SOUNDBOARD_SOUNDS,
+  STAGE_INSTANCES,
   type Table,
   THREADS,
   VOICE_STATES,
+  WHOLE_BANS,
+  WHOLE_MEMBERS,
+  WHOLE_PRESENCES,
 } from './tables.ts'
 
 /** The lists of a guild that have tables of their own; paths of the reader below, in this order. */
-const LISTS = ['channels', 'emojis', 'members', 'presences', 'roles', 'threads', 'voice_states']
+const LISTS = [
+  'channels',
+  'emojis',
+  'members',
+  'presences',
+  'roles',
+  'threads',
+  'voice_states',
+  'guild_scheduled_events',
+  'soundboard_sounds',
+  'stage_instances',
+]
 const LIST_TABLES: readonly Table[] = [
   CHANNELS,
   EMOJIS,
@@ -34,6 +52,9 @@ const LIST_TABLES: readonly Table[] = [
   ROLES,
   THREADS,
   VOICE_STATES,
+  SCHEDULED_EVENTS,
+  SOUNDBOARD_SOUNDS,
+  STAGE_INSTANCES,
 ]
 const MEMBERS_LIST = LISTS.indexOf('members')
 const PRESENCES_LIST = LISTS.indexOf('presences')
@@ -49,12 +70,20 @@ export class GuildEvents {
   readonly #role = new FieldReader(['guild_id', 'role', 'role.id'])
   readonly #roleDelete = new FieldReader(['guild_id', 'role_id'])
   readonly #emojis = new FieldReader(['guild_id', 'emojis', 'stickers'])
-  readonly #object = new FieldReader(['id'])
+  readonly #object = new FieldReader(['id', 'sound_id'])
+  readonly #child = new FieldReader(['guild_id', 'id', 'sound_id', 'soundboard_sounds'])
   readonly #list = new ListReader()
+  readonly #intents: number
 
-  constructor(deps: { readonly channels: ChannelEvents; readonly members: MemberEvents }) {
+  /** @param deps.intents  a list that no event keeps up to date is never whole. */
+  constructor(deps: {
+    readonly channels: ChannelEvents
+    readonly members: MemberEvents
+    readonly intents: number
+  }) {
     this.#channels = deps.channels
     this.#members = deps.members
+    this.#intents = deps.intents
   }
 
   handlers(): readonly (readonly [string, EventHandler])[] {
@@ -68,6 +97,11 @@ export class GuildEvents {
       ['GUILD_ROLE_DELETE', (event, batch) => this.#onRoleDelete(event, batch)],
       ['GUILD_EMOJIS_UPDATE', (event, batch) => this.#onEmojis(event, batch)],
       ['GUILD_STICKERS_UPDATE', (event, batch) => this.#onStickers(event, batch)],
+      ...this.#childHandlers('GUILD_SCHEDULED_EVENT', SCHEDULED_EVENTS),
+      ...this.#childHandlers('STAGE_INSTANCE', STAGE_INSTANCES),
+      ...this.#childHandlers('GUILD_SOUNDBOARD_SOUND', SOUNDBOARD_SOUNDS),
+      ['GUILD_SOUNDBOARD_SOUNDS_UPDATE', (event, batch) => this.#onSounds(event, batch)],
+      ['SOUNDBOARD_SOUNDS', (event, batch) => this.#onSounds(event, batch)],
     ]
   }
 
@@ -92,7 +126,10 @@ export class GuildEvents {
       if (!this.#ids.read(0, list.bytes, this.#object.starts[0]!, this.#object.ends[0]!)) continue
       guilds.push(this.#ids.text(0))
     }
-    batch.barrier().filled.set(event.shardId, guilds)
+    const stage = batch.barrier()
+    stage.filled.set(event.shardId, guilds)
+    // A new session: what happened since the last one was not told.
+    stage.missed.set(event.shardId, guilds)
   }
 
   #onPresent(event: CacheEvent, batch: Batch): void {
@@ -104,10 +141,11 @@ export class GuildEvents {
     const guild = this.#readAvailable(event, batch)
     if (guild === null) return
     const { bytes, shardId, sessionId, sequence } = event
-    this.#replaceLists(event, batch, guild)
+    const whole = this.#replaceLists(event, batch, guild)
     const ids = this.#ids
     ids.write(0, guild)
     ids.writeNumber(1, sequence)
+    ids.writeNumber(2, whole)
     const rows = batch.rows(guild, GUILDS)
     const at = writeObject(rows.arena, bytes, event.start, event.end, WITHOUT_LISTS)
     rows.set(ids.bytes, PUT, at, shardId, sequence, sessionId)
@@ -135,11 +173,14 @@ export class GuildEvents {
   /**
    * What the lists hold replaces what is stored. Members go only if the list is complete: of a large guild,
    * or without the presence intent, it is not. Presences of the largest guilds are only those in voice. See [Discord Docs/Gateway Events#guild-create].
+   *
+   * @returns the bits of `whole`.
    */
-  #replaceLists(event: CacheEvent, batch: Batch, guild: string): void {
+  #replaceLists(event: CacheEvent, batch: Batch, guild: string): number {
     const { bytes, shardId } = event
     const fields = this.#full
-    if (fields.read(bytes, event.start, event.end) < 0) return
+    if (fields.read(bytes, event.start, event.end) < 0) return 0
+    let whole = (this.#intents & INTENTS.GUILD_MODERATION) === 0 ? 0 : WHOLE_BANS
     const { starts, ends } = fields
     const memberCount = integerAt(bytes, starts[LISTS.length]!, ends[LISTS.length]!)
     const stage = batch.replacing(guild)
@@ -152,7 +193,14 @@ export class GuildEvents {
         index === MEMBERS_LIST
           ? memberCount !== null && this.#list.length >= memberCount
           : index !== PRESENCES_LIST || memberCount === null || memberCount <= LARGE_GUILD_MEMBERS
-      if (isComplete) stage.replace(LIST_TABLES[index]!, guild, shardId)
+      if (!isComplete) continue
+      stage.replace(LIST_TABLES[index]!, guild, shardId)
+      if (index === MEMBERS_LIST && (this.#intents & INTENTS.GUILD_MEMBERS) !== 0) {
+        whole |= WHOLE_MEMBERS
+      }
+      if (index === PRESENCES_LIST && (this.#intents & INTENTS.GUILD_PRESENCES) !== 0) {
+        whole |= WHOLE_PRESENCES
+      }
     }
     const put = (
       index: number,
@@ -167,6 +215,10 @@ export class GuildEvents {
     put(4, (...range) => this.#putObjects(ROLES, ...range))
     put(5, this.#channels.putThreads.bind(this.#channels))
     put(6, this.#members.putVoiceStates.bind(this.#members))
+    for (const index of [7, 8, 9]) {
+      put(index, (...range) => this.#putObjects(LIST_TABLES[index]!, ...range))
+    }
+    return whole
   }
 
   /** GUILD_UPDATE has none of what only GUILD_CREATE knows: merged, never replaced, and never a first sight. */
@@ -175,6 +227,7 @@ export class GuildEvents {
     if (guild === null) return
     const ids = this.#ids
     ids.clear(1)
+    ids.clear(2)
     const rows = batch.rows(guild, GUILDS)
     const at = writeObject(rows.arena, event.bytes, event.start, event.end, WITHOUT_LISTS)
     rows.set(ids.bytes, PATCH, at, event.shardId, event.sequence)
@@ -250,9 +303,47 @@ export class GuildEvents {
     const { starts, ends } = this.#emojis
     if (guild === null || starts[2]! < 0) return
     this.#ids.clear(1)
+    this.#ids.clear(2)
     const rows = batch.rows(guild, GUILDS)
     const at = writeField(rows.arena, 'stickers', event.bytes, starts[2]!, ends[2]!)
     rows.set(this.#ids.bytes, PATCH, at, event.shardId, event.sequence)
+  }
+
+  /** Events of one child each: whole on CREATE and UPDATE, with an id at least on DELETE. */
+  #childHandlers(name: string, table: Table): (readonly [string, EventHandler])[] {
+    const put: EventHandler = (event, batch) => this.#onChild(event, batch, table, PUT)
+    const remove: EventHandler = (event, batch) => this.#onChild(event, batch, table, DELETE)
+    return [
+      [`${name}_CREATE`, put],
+      [`${name}_UPDATE`, put],
+      [`${name}_DELETE`, remove],
+    ]
+  }
+
+  #onChild(
+    event: CacheEvent,
+    batch: Batch,
+    table: Table,
+    change: typeof PUT | typeof DELETE,
+  ): void {
+    const fields = this.#child
+    if (fields.read(event.bytes, event.start, event.end) < 0) return
+    const ids = this.#ids
+    if (!ids.read(1, event.bytes, fields.starts[0]!, fields.ends[0]!)) return
+    const at = fields.starts[1]! >= 0 ? 1 : 2
+    if (!ids.read(0, event.bytes, fields.starts[at]!, fields.ends[at]!)) return
+    const rows = batch.rows(ids.text(1), table)
+    const start = change === PUT ? writeWhole(rows.arena, event.bytes, event.start, event.end) : 0
+    rows.set(ids.bytes, change, start, event.shardId, event.sequence)
+  }
+
+  #onSounds(event: CacheEvent, batch: Batch): void {
+    const fields = this.#child
+    const guild = this.#readFirst(fields, event)
+    const { starts, ends } = fields
+    if (guild === null || !this.#list.open(event.bytes, starts[3]!, ends[3]!)) return
+    batch.replacing(guild).replace(SOUNDBOARD_SOUNDS, guild, event.shardId)
+    this.#putObjects(SOUNDBOARD_SOUNDS, event, batch, guild, starts[3]!, ends[3]!)
   }
 
   #putObjects(
@@ -269,8 +360,10 @@ export class GuildEvents {
     const ids = this.#ids
     ids.write(1, guild)
     while (list.next()) {
-      if (this.#object.read(list.bytes, list.start, list.end) < 0) continue
-      if (!ids.read(0, list.bytes, this.#object.starts[0]!, this.#object.ends[0]!)) continue
+      const fields = this.#object
+      if (fields.read(list.bytes, list.start, list.end) < 0) continue
+      const idAt = fields.starts[0]! >= 0 ? 0 : 1
+      if (!ids.read(0, list.bytes, fields.starts[idAt]!, fields.ends[idAt]!)) continue
       const at = writeWhole(rows.arena, list.bytes, list.start, list.end)
       rows.set(ids.bytes, PUT, at, event.shardId, event.sequence)
     }

@@ -23,6 +23,10 @@ export class Stage {
   readonly replacedThreads: ScopedIds = new Map()
   /** Shards whose guilds are filled in silently: ids of 8 characters. */
   readonly filled = new Map<number, string[]>()
+  /** Shards that lost events, with the guilds that are concerned. */
+  readonly missed = new Map<number, readonly string[]>()
+  /** Shards that lost events in all of their guilds, with the number of shards. */
+  readonly missedShards = new Map<number, number>()
   readonly rows = new Map<Table, RowSet>()
   readonly membership = new MembershipChanges()
   /** Channels that are gone with their threads. */

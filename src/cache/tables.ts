@@ -31,43 +31,38 @@ interface TableShape {
   readonly extra?: { readonly isChanged: string; readonly set: string }
   /** Always assigned when a row changes. */
   readonly stamp?: string
-  readonly text?: string
 }
 
 function table(shape: TableShape): Table {
-  const { name, columns, keyCount, extra, stamp, text } = shape
-  const fields = text === undefined ? columns : [...columns, text]
+  const { name, columns, keyCount, extra, stamp } = shape
   const placeholders = [
     '$1::"char"[]',
     ...columns.map((_, index) => `$${index + 2}::int8[]`),
     `$${columns.length + 2}::jsonb[]`,
-    ...(text === undefined ? [] : [`$${columns.length + 3}::text[]`]),
   ]
-  const input = ['op', ...columns, 'data', ...(text === undefined ? [] : [text])]
+  const input = ['op', ...columns, 'data']
   const key = columns.slice(0, keyCount).map((column) => `t.${column} = i.${column}`)
   const also = stamp === undefined ? '' : `, ${stamp}`
   const set = extra === undefined ? '' : `, ${extra.set}`
   const isChanged = extra === undefined ? '' : ` or ${extra.isChanged}`
   // An id of 0 stands for "none": no snowflake is 0.
-  const values = fields.map((field, index) =>
-    index < keyCount || field === text ? `i.${field}` : `nullif(i.${field}, 0)`,
+  const values = columns.map((column, index) =>
+    index < keyCount ? `i.${column}` : `nullif(i.${column}, 0)`,
   )
   return {
     name,
     columns,
     keyCount,
-    hasText: text !== undefined,
+    hasText: false,
     sql: `merge into ${name} t
 using unnest(${placeholders.join(', ')}) as i (${input.join(', ')})
 on ${key.join(' and ')}
 when matched and i.op = 'D' then delete
 when matched and i.op = 'P' and (t.data is distinct from i.data${isChanged}) then update set data = i.data${set}${also}
 when matched and i.op in ('M', 'U') and t.data || i.data is distinct from t.data then update set data = t.data || i.data${also}
-when not matched and i.op in ('P', 'M') then insert (${fields.join(', ')}, data) values (${values.join(', ')}, i.data)`,
+when not matched and i.op in ('P', 'M') then insert (${columns.join(', ')}, data) values (${values.join(', ')}, i.data)`,
   }
 }
-
-const GUILD_EXTRA = ['count_sequence', 'count_session_id'] as const
 
 export const BANS: Table = table({ name: 'bans', columns: ['guild_id', 'user_id'], keyCount: 2 })
 export const CHANNELS: Table = table({
@@ -76,16 +71,49 @@ export const CHANNELS: Table = table({
   keyCount: 2,
 })
 export const EMOJIS: Table = table({ name: 'emojis', columns: ['id', 'guild_id'], keyCount: 2 })
-export const GUILDS: Table = table({
+/** Bits of a guild's `whole` column: lists of a GUILD_CREATE that hold everything, kept up to date by events. */
+export const WHOLE_MEMBERS = 1
+export const WHOLE_PRESENCES = 2
+export const WHOLE_BANS = 4
+
+/**
+ * A GUILD_CREATE ends what a gap or an outage left unknown of the lists that it repeats. A list that it does not hold whole is no
+ * longer known to be: unless it is a replay, that is, of the session and not above the sequence that the row has.
+ */
+const IS_REPLAY = 't.count_session_id = i.count_session_id and i.count_sequence <= t.count_sequence'
+const isWhole = (list: string, bit: number): string =>
+  `(i.whole & ${bit} <> 0 or (t.${list}_complete and ${IS_REPLAY}))`
+const asOf = (list: string, bit: number): string =>
+  `case when i.whole & ${bit} <> 0 and not (t.${list}_complete and ${IS_REPLAY}) then now() else t.${list}_as_of end`
+const firstAsOf = (bit: number): string => `case when i.whole & ${bit} <> 0 then now() end`
+
+/** Columns: the guild, the sequence of its count, and `whole`, which is no column of the table. */
+export const GUILDS: Table = {
   name: 'guilds',
-  columns: ['id', 'count_sequence'],
+  columns: ['id', 'count_sequence', 'whole'],
   keyCount: 1,
-  text: 'count_session_id',
-  extra: {
-    isChanged: `t.unavailable or ${GUILD_EXTRA.map((column) => `t.${column} <> i.${column}`).join(' or ')}`,
-    set: `unavailable = false, ${GUILD_EXTRA.map((column) => `${column} = i.${column}`).join(', ')}`,
-  },
-})
+  hasText: true,
+  sql: `merge into guilds t
+using unnest($1::"char"[], $2::int8[], $3::int8[], $4::int8[], $5::jsonb[], $6::text[])
+  as i (op, id, count_sequence, whole, data, count_session_id)
+on t.id = i.id
+when matched and i.op = 'D' then delete
+when matched and i.op = 'P' and (t.data is distinct from i.data or t.unavailable or t.gap_at is not null
+    or t.count_sequence <> i.count_sequence or t.count_session_id <> i.count_session_id
+    or t.members_complete <> ${isWhole('members', WHOLE_MEMBERS)}
+    or t.presences_complete <> ${isWhole('presences', WHOLE_PRESENCES)})
+  then update set data = i.data, unavailable = false, gap_at = null,
+    count_sequence = i.count_sequence, count_session_id = i.count_session_id,
+    members_complete = ${isWhole('members', WHOLE_MEMBERS)}, members_as_of = ${asOf('members', WHOLE_MEMBERS)},
+    presences_complete = ${isWhole('presences', WHOLE_PRESENCES)}, presences_as_of = ${asOf('presences', WHOLE_PRESENCES)},
+    bans_since = case when i.whole & ${WHOLE_BANS} = 0 then null when t.unavailable then now() else coalesce(t.bans_since, now()) end
+when matched and i.op in ('M', 'U') and t.data || i.data is distinct from t.data then update set data = t.data || i.data
+when not matched and i.op in ('P', 'M') then
+  insert (id, count_sequence, count_session_id, data, members_complete, members_as_of, presences_complete, presences_as_of, bans_since)
+  values (i.id, i.count_sequence, i.count_session_id, i.data,
+    i.whole & ${WHOLE_MEMBERS} <> 0, ${firstAsOf(WHOLE_MEMBERS)},
+    i.whole & ${WHOLE_PRESENCES} <> 0, ${firstAsOf(WHOLE_PRESENCES)}, ${firstAsOf(WHOLE_BANS)})`,
+}
 export const MEMBERS: Table = table({
   name: 'members',
   columns: ['guild_id', 'user_id'],
@@ -98,6 +126,21 @@ export const PRESENCE: Table = table({
   keyCount: 2,
 })
 export const ROLES: Table = table({ name: 'roles', columns: ['id', 'guild_id'], keyCount: 2 })
+export const SCHEDULED_EVENTS: Table = table({
+  name: 'scheduled_events',
+  columns: ['id', 'guild_id'],
+  keyCount: 2,
+})
+export const SOUNDBOARD_SOUNDS: Table = table({
+  name: 'soundboard_sounds',
+  columns: ['id', 'guild_id'],
+  keyCount: 2,
+})
+export const STAGE_INSTANCES: Table = table({
+  name: 'stage_instances',
+  columns: ['id', 'guild_id'],
+  keyCount: 2,
+})
 export const THREADS: Table = table({
   name: 'threads',
   columns: ['id', 'guild_id', 'owner_id', 'parent_id'],
@@ -122,6 +165,9 @@ export const TABLES: readonly Table[] = [
   MEMBERS,
   PRESENCE,
   ROLES,
+  SCHEDULED_EVENTS,
+  SOUNDBOARD_SOUNDS,
+  STAGE_INSTANCES,
   THREADS,
   VOICE_STATES,
 ]

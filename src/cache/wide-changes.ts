@@ -39,6 +39,22 @@ on conflict do nothing`,
       values: [fleetName, shardId, idArray(guilds)],
     }
   }
+  for (const [shardId, guilds] of stage.missed) {
+    if (lost.has(shardId)) continue
+    yield {
+      name: 'gateway_miss_guilds',
+      text: `update guilds t set ${MISSED} from unnest($1::int8[]) as i (id) where t.id = i.id and ${IS_TRUSTED}`,
+      values: [idArray(guilds)],
+    }
+  }
+  for (const [shardId, shardCount] of stage.missedShards) {
+    if (lost.has(shardId)) continue
+    yield {
+      name: 'gateway_miss_shard',
+      text: `update guilds t set ${MISSED} where (t.id >> 22) % $2::int8 = $1::int8 and ${IS_TRUSTED}`,
+      values: [shardId, shardCount],
+    }
+  }
   for (const table of TABLES) {
     const guilds = kept(stage.replaced.get(table), lost)
     if (guilds.length > 0) yield replace(table, 'guild_id', guilds, stage, lost)
@@ -64,7 +80,8 @@ export function* changesAfter(stage: Stage, lost: ReadonlySet<number>): Generato
   if (hidden.length > 0) {
     yield {
       name: 'gateway_hide_guilds',
-      text: `update guilds g set unavailable = true from unnest($1::int8[]) as i (id) where g.id = i.id and not g.unavailable`,
+      text: `update guilds g set unavailable = true, members_complete = false, presences_complete = false
+from unnest($1::int8[]) as i (id) where g.id = i.id and not g.unavailable`,
       values: [idArray(hidden)],
     }
   }
@@ -74,6 +91,11 @@ export function* changesAfter(stage: Stage, lost: ReadonlySet<number>): Generato
     yield deletion('guilds', 'id', removed)
   }
 }
+
+/** Nothing is complete any more; bans begin anew. The first gap since the last GUILD_CREATE counts. */
+const MISSED = `gap_at = coalesce(t.gap_at, now()), members_complete = false, presences_complete = false,
+  bans_since = case when t.bans_since is not null then now() end`
+const IS_TRUSTED = `(t.gap_at is null or t.members_complete or t.presences_complete or t.bans_since < now())`
 
 const DELETE_ROLES = `delete from roles t using unnest($1::int8[], $2::int8[]) as i (guild_id, id)
 where t.id = i.id and t.guild_id = i.guild_id`

@@ -34,11 +34,19 @@ export class Gaps {
   readonly #clock: Clock
   readonly #log: Log
   readonly #counters: Counters
+  readonly #onLost: (shardId: number) => void
   readonly #open = new Map<string, OpenRange>()
   #timer: Timer | undefined
   #droppedSinceTick = false
 
-  constructor(deps: { readonly clock: Clock; readonly log: Log; readonly counters: Counters }) {
+  constructor(deps: {
+    readonly clock: Clock
+    readonly log: Log
+    readonly counters: Counters
+    /** Told of each gap of a shard that every destination and the cache have. */
+    readonly onLost?: (shardId: number) => void
+  }) {
+    this.#onLost = deps.onLost ?? (() => undefined)
     this.#clock = deps.clock
     this.#log = deps.log
     this.#counters = deps.counters
@@ -46,6 +54,7 @@ export class Gaps {
 
   /** One known gap: one line. */
   gap(gap: Gap): void {
+    if ((gap.destination ?? '') === '') this.#onLost(gap.shardId)
     this.#counters.counter('gateway_gaps_total', { cause: gap.cause }).value++
     if (gap.to !== null) {
       this.#counters.counter('gateway_gap_events_total', { cause: gap.cause }).value +=
@@ -69,6 +78,7 @@ export class Gaps {
     readonly cause: string
     readonly destination: string
   }): void {
+    if (drop.destination === '') this.#onLost(drop.shardId)
     const key = `${drop.shardId} ${drop.cause} ${drop.destination}`
     const range = this.#open.get(key)
     if (range !== undefined && range.sessionId === drop.sessionId && drop.sequence >= range.to) {

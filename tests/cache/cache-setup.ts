@@ -20,6 +20,7 @@ import {
   openDatabase,
   SessionStore,
 } from '../../src/cache/index.ts'
+import { ALL_INTENTS } from '../../src/discord/index.ts'
 import { encodeTerm } from '../../src/etf/index.ts'
 import { freshDatabase } from '../support/postgres.ts'
 
@@ -95,6 +96,9 @@ const TABLES = [
   'members',
   'presence',
   'roles',
+  'scheduled_events',
+  'soundboard_sounds',
+  'stage_instances',
   'threads',
   'voice_states',
 ]
@@ -140,6 +144,8 @@ export class TestCache {
       ...deps,
       database,
       fleet,
+      intents: ALL_INTENTS,
+      shardCount: 1,
       onGap: (gap) => holder.cache?.gaps.push(gap),
       onFenceLost: (shardId) => holder.cache?.lost.push(shardId),
       ...options,

@@ -27,6 +27,7 @@ import type { LedgerLine } from './index.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { RecordedRun } from './recorded-run.ts'
 
+const CHILD_TABLES = ['scheduled_events', 'soundboard_sounds', 'stage_instances']
 const FENCE = { epoch: 1, revision: 1 }
 
 describe('the cache', () => {
@@ -48,6 +49,8 @@ describe('the cache', () => {
       ...deps,
       database,
       fleet,
+      intents: ALL_INTENTS,
+      shardCount: 1,
       onFenceLost: (shardId) => lost.push(shardId),
       onGap: (gap) => lost.push(gap),
     })
@@ -74,7 +77,7 @@ describe('the cache', () => {
     for (const table of ['guilds', 'guilds_persistent', 'channels', 'threads', 'roles', 'emojis']) {
       await database.query(`delete from ${table}`)
     }
-    for (const table of ['members', 'voice_states', 'presence', 'bans']) {
+    for (const table of ['members', 'voice_states', 'presence', 'bans', ...CHILD_TABLES]) {
       await database.query(`delete from ${table}`)
     }
     const run = new RecordedRun({ seed, guilds: 8, membersMax: 130, ...options })

@@ -37,6 +37,15 @@ function truthOf(run: RecordedRun): Tables {
     for (const state of list('voice_states')) {
       put('voice_states', textOf(state['user_id']), { data: state })
     }
+    for (const entry of list('guild_scheduled_events')) {
+      put('scheduled_events', textOf(entry['id']), { data: entry })
+    }
+    for (const entry of list('stage_instances')) {
+      put('stage_instances', textOf(entry['id']), { data: entry })
+    }
+    for (const sound of list('soundboard_sounds')) {
+      put('soundboard_sounds', textOf(sound['sound_id']), { data: sound })
+    }
     for (const thread of list('threads')) {
       put('threads', textOf(thread['id']), { data: thread, parent_id: thread['parent_id']! })
     }
@@ -138,6 +147,8 @@ describe('ClientModel', () => {
 describe('checkState', () => {
   const run = new RecordedRun({ seed: 26, guilds: 6 })
   run.step(1000)
+  run.mutate('GUILD_SCHEDULED_EVENT_CREATE')
+  run.mutate('STAGE_INSTANCE_CREATE')
   const known = stateOf(run)
 
   test('finds nothing in an equal state', () => {

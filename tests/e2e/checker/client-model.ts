@@ -21,11 +21,15 @@ const CHILDREN = [
   'roles',
   'voice_states',
   'threads',
+  'guild_scheduled_events',
+  'soundboard_sounds',
+  'stage_instances',
 ] as const
 /** Above this GUILD_CREATE lists only presences of those in voice. See [Discord Docs/Gateway Events#guild-create]. */
 const PRESENCES_LISTED_MAX = 75_000
 /** What a state cache looks at; the rest need not be read. */
-const TOUCHING = /^(READY|GUILD_|CHANNEL_|THREAD_|VOICE_STATE_UPDATE|PRESENCE_UPDATE)/
+const TOUCHING =
+  /^(READY|GUILD_|CHANNEL_|THREAD_|STAGE_INSTANCE_|SOUNDBOARD_SOUNDS|VOICE_STATE_UPDATE|PRESENCE_UPDATE)/
 
 class ClientModel {
   readonly #rows = new GuildRows()
@@ -64,6 +68,9 @@ class ClientModel {
     this.#replaceList('channels', guild, maps(d['channels']))
     this.#replaceList('roles', guild, maps(d['roles']))
     this.#replaceList('emojis', guild, maps(d['emojis']))
+    this.#replaceList('scheduled_events', guild, maps(d['guild_scheduled_events']))
+    this.#replaceList('stage_instances', guild, maps(d['stage_instances']))
+    this.#replaceList('soundboard_sounds', guild, maps(d['soundboard_sounds']))
     this.#rows.sweep('threads', guild)
     for (const thread of maps(d['threads'])) this.#putThread(guild, thread)
     this.#rows.sweep('voice_states', guild)
@@ -122,7 +129,11 @@ class ClientModel {
         return this.#rows.merge('guilds', guild, '', { stickers: d['stickers'] ?? [] }, false)
       default:
         if (t.startsWith('THREAD_')) this.#onThread(t, d, guild)
-        else this.#onPerson(t, d, guild)
+        else if (/^(GUILD_SCHEDULED_EVENT|STAGE_INSTANCE|GUILD_SOUNDBOARD_SOUND)_/.test(t)) {
+          this.#onChild(t, d, guild)
+        } else if (t === 'GUILD_SOUNDBOARD_SOUNDS_UPDATE' || t === 'SOUNDBOARD_SOUNDS') {
+          this.#replaceList('soundboard_sounds', guild, maps(d['soundboard_sounds']))
+        } else this.#onPerson(t, d, guild)
     }
   }
 
@@ -162,6 +173,17 @@ class ClientModel {
       default:
         return
     }
+  }
+
+  /** Whole on CREATE and UPDATE. Users of a scheduled event are no state of it. */
+  #onChild(t: string, d: JsonMap, guild: string): void {
+    const table = t.startsWith('STAGE')
+      ? 'stage_instances'
+      : t.startsWith('GUILD_SCHEDULED')
+        ? 'scheduled_events'
+        : 'soundboard_sounds'
+    if (/_(CREATE|UPDATE)$/.test(t)) this.#rows.put(table, guild, idOf(d), { data: d })
+    else if (/[A-Z]_DELETE$/.test(t)) this.#rows.delete(table, guild, idOf(d))
   }
 
   #onPerson(t: string, d: JsonMap, guild: string): void {
@@ -205,7 +227,7 @@ class ClientModel {
 
   #replaceList(table: StateTable, guild: string, list: readonly JsonMap[]): void {
     this.#rows.sweep(table, guild)
-    for (const data of list) this.#rows.put(table, guild, textOf(data['id']), { data })
+    for (const data of list) this.#rows.put(table, guild, idOf(data), { data })
   }
 
   #putThread(guild: string, data: JsonMap): void {
@@ -269,6 +291,11 @@ function without(data: JsonMap, keys: readonly string[]): JsonMap {
 /** '' for what belongs to no guild. */
 function guildOf(d: JsonMap): string {
   return d['guild_id'] === undefined ? '' : textOf(d['guild_id'])
+}
+
+/** A sound has a `sound_id`. */
+function idOf(d: JsonMap): string {
+  return textOf(d['id'] ?? d['sound_id'])
 }
 
 function userOf(d: JsonMap): string {

@@ -14,6 +14,9 @@ export const STATE_TABLES = [
   'voice_states',
   'presence',
   'bans',
+  'scheduled_events',
+  'soundboard_sounds',
+  'stage_instances',
 ] as const
 export type StateTable = (typeof STATE_TABLES)[number]
 
@@ -36,6 +39,9 @@ const SELECTS: Readonly<Record<StateTable, string>> = {
   voice_states: `select guild_id::text || '/' || user_id::text as key, data from voice_states`,
   presence: `select guild_id::text || '/' || user_id::text as key, data from presence`,
   bans: `select guild_id::text || '/' || user_id::text as key, data from bans`,
+  scheduled_events: `select guild_id::text || '/' || id::text as key, data from scheduled_events`,
+  soundboard_sounds: `select guild_id::text || '/' || id::text as key, data from soundboard_sounds`,
+  stage_instances: `select guild_id::text || '/' || id::text as key, data from stage_instances`,
 }
 
 /** The state that a database holds; `data` parsed, as pg does with jsonb. */
