@@ -89,6 +89,8 @@ export class Checks {
   async counters(): Promise<string[]> {
     const findings: string[] = []
     for (const life of this.#facts.workers.running) {
+      // It is being started, and has done nothing yet.
+      if (life.httpUrl === undefined) continue
       const page = await metricsOf(life)
       if (page === null) {
         findings.push(`worker ${life.worker} does not answer /metrics`)
