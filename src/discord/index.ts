@@ -3,6 +3,8 @@ export { EVENT_NAMES, EVENTS, isEventName } from './events.ts'
 export { ALL_INTENTS, INTENT_PRESETS, intentNames, INTENTS, PRIVILEGED_INTENTS } from './intents.ts'
 export * from './limits.ts'
 export { Opcode } from './opcodes.ts'
+export { memberPermissions, permissionNames } from './permissions.ts'
+export type { PermissionChannel } from './permissions.ts'
 export {
   DISCORD_EPOCH_MS,
   isSnowflake,
