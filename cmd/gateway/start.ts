@@ -8,6 +8,7 @@ import {
   migrate,
   openDatabase,
   SessionStore,
+  StateEditor,
   StateReader,
 } from '../../src/cache/index.ts'
 import { IdentifyBudget, MemoryClaims, MemoryIdentifyGate } from '../../src/cluster/index.ts'
@@ -286,7 +287,16 @@ async function start(
       clock,
       log,
       metrics,
-      ...(database.kind === 'embedded' ? { reader: new StateReader(database) } : {}),
+      ...(database.kind === 'embedded'
+        ? {
+            state: {
+              reader: new StateReader(database, clock),
+              editor: new StateEditor(database),
+              ...(config.readToken === null ? {} : { readToken: config.readToken }),
+              ...(config.writeToken === null ? {} : { writeToken: config.writeToken }),
+            },
+          }
+        : {}),
     })
     closers.push(() => server.close())
     log.info('serving HTTP', {

@@ -1,5 +1,5 @@
 import type { Clock, Log, Random, Secret } from '../../src/base/index.ts'
-import { openDatabase, StateReader } from '../../src/cache/index.ts'
+import { openDatabase, StateEditor, StateReader } from '../../src/cache/index.ts'
 import { startHttpServer } from '../../src/server/index.ts'
 import { createMetrics } from '../../src/telemetry/index.ts'
 
@@ -7,6 +7,8 @@ export interface StateOptions {
   /** `host:port` of the listener. */
   readonly addr: string
   readonly psql: Secret
+  readonly readToken?: Secret
+  readonly writeToken?: Secret
   readonly version: string
   readonly clock: Clock
   readonly random: Random
@@ -22,6 +24,8 @@ export interface State {
 }
 
 const CONNECTIONS_MAX = 8
+/** A slow answer is refused rather than waited for: the caller asks again. */
+const STATEMENT_TIMEOUT_MS = 10_000
 
 /**
  * The whole of `state`: a database, a reader, a listener.
@@ -36,6 +40,7 @@ export async function buildState(options: StateOptions): Promise<State> {
       url: options.psql,
       name: 'state',
       connectionsMax: CONNECTIONS_MAX,
+      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
       ...(options.startTimeoutMs === undefined ? {} : { startTimeoutMs: options.startTimeoutMs }),
     },
     { clock, random, log, counters: metrics },
@@ -49,7 +54,12 @@ export async function buildState(options: StateOptions): Promise<State> {
       clock,
       log,
       metrics,
-      reader: new StateReader(database),
+      state: {
+        reader: new StateReader(database, clock),
+        editor: new StateEditor(database),
+        ...(options.readToken === undefined ? {} : { readToken: options.readToken }),
+        ...(options.writeToken === undefined ? {} : { writeToken: options.writeToken }),
+      },
     })
     log.info('serving State', { url: `${server.url}/v1/events` })
     return {

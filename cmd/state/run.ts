@@ -36,6 +36,8 @@ export async function main(
     const state = await buildState({
       addr: values.get('addr') ?? '',
       psql: new Secret(psql),
+      ...secretOf('readToken', values.get('read-token')),
+      ...secretOf('writeToken', values.get('write-token')),
       version,
       clock: systemClock,
       random: systemRandom,
@@ -49,4 +51,11 @@ export async function main(
     if (!(error instanceof BaseError)) throw error
     failProgram(messageOf(error))
   }
+}
+
+function secretOf<Name extends string>(
+  name: Name,
+  value: string | undefined,
+): Partial<Record<Name, Secret>> {
+  return value === undefined ? {} : ({ [name]: new Secret(value) } as Record<Name, Secret>)
 }

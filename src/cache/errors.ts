@@ -10,6 +10,8 @@ export const CACHE_ERRORS = {
     'The server of -psql is older than Postgres 15, whose MERGE the cache writes with. Upgrade it, or give another one.',
   CACHE_CONNECTION_LOST:
     'The connection to Postgres broke while a statement ran. It is opened again with a growing pause; what was not committed is written again.',
+  CACHE_BUSY:
+    'More queries wait for the database than it answers in time, so this one was not sent. Ask again later; if it stays so, look for what slows Postgres.',
   CACHE_MIGRATION_CHANGED:
     'A migration file differs from what ran on this database. Restore the file of that release: migrations are never edited, only added.',
   CACHE_MIGRATION_FAILED:

@@ -3,9 +3,21 @@
  * Postgres wrote (`data::text`): nothing is parsed or built again here. jsonb does not keep the order of
  * keys, so bodies equal Discord's JSON as values, not as bytes.
  */
+import { type Clock, systemClock } from '../base/index.ts'
+import { memberPermissions, type PermissionChannel, permissionNames } from '../discord/index.ts'
 import { MergedLookup, type QueryPort, int8, int8Array } from './state/merged-lookup.ts'
-import { LISTS, LOOKUPS, USER_IN_GUILDS, USER_NAMES, USER_WITH_ROLE } from './state/statements.ts'
-import { type JsonList, rowPages } from './state/row-pages.ts'
+import { QueryGate } from './state/query-gate.ts'
+import { type ListStatement, type Range, rowPages, type StateList } from './state/row-pages.ts'
+import { ShardMarks } from './state/shard-marks.ts'
+import {
+  COUNTS,
+  GUILD_CHILDREN,
+  LISTS,
+  LOOKUPS,
+  USER_IN_GUILDS,
+  USER_NAMES,
+  USER_WITH_ROLE,
+} from './state/statements.ts'
 
 /** An object as JSON text, or null when the cache does not know it. */
 type Found = Promise<string | null>
@@ -13,8 +25,33 @@ type Found = Promise<string | null>
 /** Shorter searches would match half of a guild: they find nothing, as in the ancestor. */
 const SEARCH_CHARACTERS_MIN = 3
 const USERS_PER_QUERY = 50
-/** Longer than the server's statement timeout: a page of a large guild may take long, a dead host forever. */
-const READ_DEADLINE_MS = 35_000
+
+/** A key that a list starts behind, as its caller knows it, and the most rows. */
+export interface Page {
+  /** A snowflake, or a shard's number. */
+  readonly after?: string | undefined
+  readonly limit?: number | undefined
+}
+
+/** What Postgres says for a permissions lookup. */
+interface Grants {
+  readonly guildId: string
+  readonly ownerId: string | null
+  readonly roleIds: readonly string[]
+  readonly timedOutUntil: string | null
+  readonly roles: Readonly<Record<string, string>>
+  readonly channel?: PermissionChannel
+}
+
+const BATCHES = {
+  channels: 'channel',
+  guilds: 'guild',
+  threads: 'thread',
+  users: 'user',
+  members: 'member',
+  roles: 'role',
+} as const
+export type BatchKind = keyof typeof BATCHES
 
 /**
  * Every read of the State routes. Ids are decimal snowflakes, checked by the caller (isSnowflake).
@@ -22,40 +59,37 @@ const READ_DEADLINE_MS = 35_000
  */
 export class StateReader {
   readonly #db: QueryPort
-  readonly #users: MergedLookup
-  readonly #channels: MergedLookup
-  readonly #messages: MergedLookup
-  readonly #guilds: MergedLookup
-  readonly #members: MergedLookup
-  readonly #presences: MergedLookup
-  readonly #roles: MergedLookup
-  readonly #emojis: MergedLookup
-  readonly #threads: MergedLookup
+  readonly #lookups: Readonly<Record<keyof typeof LOOKUPS, MergedLookup>>
+  readonly #marks: ShardMarks
+  readonly #clock: Clock
 
-  constructor(database: QueryPort) {
-    const db: QueryPort = {
-      query: (text, values, name) => database.query(text, values, name, READ_DEADLINE_MS),
-    }
+  constructor(database: QueryPort, clock: Clock = systemClock) {
+    this.#clock = clock
+    const db = new QueryGate(database, clock)
     this.#db = db
-    this.#users = new MergedLookup(db, LOOKUPS.user)
-    this.#channels = new MergedLookup(db, LOOKUPS.channel)
-    this.#messages = new MergedLookup(db, LOOKUPS.message)
-    this.#guilds = new MergedLookup(db, LOOKUPS.guild)
-    this.#members = new MergedLookup(db, LOOKUPS.member)
-    this.#presences = new MergedLookup(db, LOOKUPS.presence)
-    this.#roles = new MergedLookup(db, LOOKUPS.role)
-    this.#emojis = new MergedLookup(db, LOOKUPS.emoji)
-    this.#threads = new MergedLookup(db, LOOKUPS.thread)
+    this.#marks = new ShardMarks(db, clock)
+    const lookups = Object.entries(LOOKUPS).map(([name, statement]) => [
+      name,
+      new MergedLookup(db, statement, clock),
+    ])
+    this.#lookups = Object.fromEntries(lookups) as Record<keyof typeof LOOKUPS, MergedLookup>
+  }
+
+  /**
+   * Up to when the events of the shards that feed an answer are in it, at least: of the guild's shard, or of
+   * all. Ask before the rows are read. Null while it is not known.
+   */
+  asOf(guildId: string | null): Promise<Date | null> {
+    return this.#marks.oldest(guildId)
   }
 
   /** The `user` object of the member row that changed last. */
   user(userId: string): Found {
-    return this.#users.get(userId)
+    return this.#lookups.user.get(userId)
   }
 
   /** `{"UserID","Username"}` per member row found, in the order of the ids. */
-  async *userNames(userIds: readonly string[]): JsonList {
-    let separator = '['
+  async *userNames(userIds: readonly string[]): StateList {
     for (let start = 0; start < userIds.length; start += USERS_PER_QUERY) {
       const ids = int8Array(userIds.slice(start, start + USERS_PER_QUERY))
       const rows = await this.#db.query<{ bodies: string | null }>(
@@ -64,100 +98,181 @@ export class StateReader {
         USER_NAMES.name,
       )
       const bodies = rows[0]?.bodies ?? ''
-      if (bodies === '') continue
-      yield separator + bodies
-      separator = ','
+      if (bodies !== '') yield { bodies, next: null }
     }
-    yield separator === '[' ? '[]' : ']'
   }
 
   /** With `guild_id` added as a string. */
   channel(channelId: string): Found {
-    return this.#channels.get(channelId)
+    return this.#lookups.channel.get(channelId)
   }
 
   message(channelId: string, messageId: string): Found {
-    return this.#messages.get(channelId, messageId)
+    return this.#lookups.message.get(channelId, messageId)
   }
 
   guild(guildId: string): Found {
-    return this.#guilds.get(guildId)
+    return this.#lookups.guild.get(guildId)
   }
 
   member(guildId: string, userId: string): Found {
-    return this.#members.get(guildId, userId)
+    return this.#lookups.member.get(guildId, userId)
   }
 
   /** In the order of the ids; one that is not there is `{"id":"…","is_empty":true}`. */
   membersById(guildId: string, userIds: readonly string[]): Promise<string> {
-    return inOrder(this.#members, guildId, userIds)
+    return inOrder(this.#lookups.member, userIds, guildId)
   }
 
   presence(guildId: string, userId: string): Found {
-    return this.#presences.get(guildId, userId)
+    return this.#lookups.presence.get(guildId, userId)
   }
 
   role(guildId: string, roleId: string): Found {
-    return this.#roles.get(guildId, roleId)
+    return this.#lookups.role.get(guildId, roleId)
   }
 
   /** In the order of the ids; one that is not there is `{"id":"…","is_empty":true}`. */
   rolesById(guildId: string, roleIds: readonly string[]): Promise<string> {
-    return inOrder(this.#roles, guildId, roleIds)
+    return inOrder(this.#lookups.role, roleIds, guildId)
   }
 
   emoji(guildId: string, emojiId: string): Found {
-    return this.#emojis.get(guildId, emojiId)
+    return this.#lookups.emoji.get(guildId, emojiId)
   }
 
   thread(threadId: string): Found {
-    return this.#threads.get(threadId)
+    return this.#lookups.thread.get(threadId)
   }
 
-  guildChannels(guildId: string): JsonList {
-    return rowPages(this.#db, LISTS.guildChannels, [int8(guildId)])
+  guildChannels(guildId: string, page: Page): StateList {
+    return this.#list(LISTS.guildChannels, page, int8(guildId))
   }
 
-  guildMembers(guildId: string): JsonList {
-    return rowPages(this.#db, LISTS.guildMembers, [int8(guildId)])
+  guildMembers(guildId: string, page: Page): StateList {
+    return this.#list(LISTS.guildMembers, page, int8(guildId))
   }
 
   /**
    * Members whose global name, display name, username or nick contains the text, whatever its case.
    * Fewer than three characters find nothing.
    */
-  async *membersMatching(guildId: string, search: string): JsonList {
+  async *membersMatching(guildId: string, search: string, page: Page): StateList {
     // No stored name can hold a NUL, and Postgres takes none in a parameter.
     if (Array.from(search).length < SEARCH_CHARACTERS_MIN || search.includes('\0')) {
-      yield '[]'
       return
     }
-    yield* rowPages(this.#db, LISTS.membersMatching, [int8(guildId), ...likePatterns(search)])
+    yield* this.#list(LISTS.membersMatching, page, int8(guildId), ...likePatterns(search))
   }
 
   /** `{"id"}` of every member that has the role. */
-  membersWithRole(guildId: string, roleId: string): JsonList {
-    return rowPages(this.#db, LISTS.membersWithRole, [int8(guildId), roleId])
+  membersWithRole(guildId: string, roleId: string, page: Page): StateList {
+    return this.#list(LISTS.membersWithRole, page, int8(guildId), roleId)
   }
 
-  guildRoles(guildId: string): JsonList {
-    return rowPages(this.#db, LISTS.guildRoles, [int8(guildId)])
+  guildRoles(guildId: string, page: Page): StateList {
+    return this.#list(LISTS.guildRoles, page, int8(guildId))
   }
 
-  guildEmojis(guildId: string): JsonList {
-    return rowPages(this.#db, LISTS.guildEmojis, [int8(guildId)])
+  guildEmojis(guildId: string, page: Page): StateList {
+    return this.#list(LISTS.guildEmojis, page, int8(guildId))
   }
 
-  guildThreads(guildId: string): JsonList {
-    return rowPages(this.#db, LISTS.guildThreads, [int8(guildId)])
+  guildThreads(guildId: string, page: Page): StateList {
+    return this.#list(LISTS.guildThreads, page, int8(guildId))
   }
 
-  channelThreads(channelId: string): JsonList {
-    return rowPages(this.#db, LISTS.channelThreads, [int8(channelId)])
+  channelThreads(channelId: string, page: Page): StateList {
+    return this.#list(LISTS.channelThreads, page, int8(channelId))
   }
 
-  threads(): JsonList {
-    return rowPages(this.#db, LISTS.threads, [])
+  threads(page: Page): StateList {
+    return this.#list(LISTS.threads, page)
+  }
+
+  /** `{"id"}` of every guild. */
+  guilds(page: Page): StateList {
+    return this.#list(LISTS.guilds, page)
+  }
+
+  guildBans(guildId: string, page: Page): StateList {
+    return this.#list(LISTS.guildBans, page, int8(guildId))
+  }
+
+  guildVoiceStates(guildId: string, page: Page): StateList {
+    return this.#list(LISTS.guildVoiceStates, page, int8(guildId))
+  }
+
+  guildStickers(guildId: string, page: Page): StateList {
+    return this.#list(LISTS.guildStickers, page, int8(guildId))
+  }
+
+  /** What the session rows say, without what would let others resume. */
+  shards(page: Page): StateList {
+    return this.#list(LISTS.shards, page)
+  }
+
+  ban(guildId: string, userId: string): Found {
+    return this.#lookups.ban.get(guildId, userId)
+  }
+
+  voiceState(guildId: string, userId: string): Found {
+    return this.#lookups.voiceState.get(guildId, userId)
+  }
+
+  sticker(guildId: string, stickerId: string): Found {
+    return this.#lookups.sticker.get(guildId, stickerId)
+  }
+
+  /** @param children of GUILD_CHILDREN. */
+  guildWith(guildId: string, children: readonly string[]): Found {
+    let mask = 0
+    for (const child of children) mask |= 1 << GUILD_CHILDREN.indexOf(child)
+    return this.#lookups.guildWith.get(guildId, String(mask))
+  }
+
+  /** Where the guild stands in its life (docs/architecture.md#guild-lifecycle). */
+  guildState(guildId: string): Found {
+    return this.#lookups.guildState.get(guildId)
+  }
+
+  /** Rows of each kind, and what Discord says of the members. */
+  guildCounts(guildId: string): Found {
+    return this.#lookups.guildCounts.get(guildId)
+  }
+
+  /** In the order of the ids; one that is not there is `{"id":"…","is_empty":true}`. */
+  batch(kind: BatchKind, ids: readonly string[], guildId?: string): Promise<string> {
+    const before = guildId === undefined ? [] : [guildId]
+    return inOrder(this.#lookups[BATCHES[kind]], ids, ...before)
+  }
+
+  /** Null when the guild, the member, @everyone or the channel (of a thread: its parent) is not there. */
+  async permissions(guildOrChannel: 'guild' | 'channel', id: string, userId: string): Found {
+    const lookup =
+      guildOrChannel === 'guild' ? this.#lookups.guildGrants : this.#lookups.channelGrants
+    const body = await lookup.get(id, userId)
+    if (body === null) return null
+    const grants = JSON.parse(body) as Grants
+    const timedOutUntil = Date.parse(grants.timedOutUntil ?? '')
+    const isTimedOut = timedOutUntil > this.#clock.now()
+    const permissions = memberPermissions(
+      grants.guildId,
+      { userId, isOwner: grants.ownerId === userId, roleIds: grants.roleIds, isTimedOut },
+      new Map(Object.entries(grants.roles)),
+      grants.channel,
+    )
+    return JSON.stringify({
+      permissions: String(permissions),
+      names: permissionNames(permissions),
+      is_timed_out: isTimedOut,
+    })
+  }
+
+  /** Of everything: guilds, unavailable guilds, the sum of their member_count. */
+  async counts(): Found {
+    const rows = await this.#db.query<{ body: string }>(COUNTS.text, [], COUNTS.name)
+    return rows[0]?.body ?? null
   }
 
   /** A decimal number. */
@@ -185,15 +300,23 @@ export class StateReader {
     const values = [int8(userId), int8Array(guildIds), `{${roleIds.join(',')}}`]
     return (await this.#db.query(text, values, name)).length > 0
   }
+
+  #list(statement: ListStatement, { after, limit }: Page, ...values: string[]): StateList {
+    const range: Range = {
+      ...(after === undefined ? {} : { after: int8(after) }),
+      ...(limit === undefined ? {} : { limit }),
+    }
+    return rowPages(this.#db, statement, values, range)
+  }
 }
 
 async function inOrder(
   lookup: MergedLookup,
-  guildId: string,
   ids: readonly string[],
+  ...before: string[]
 ): Promise<string> {
   const bodies = await Promise.all(
-    ids.map(async (id) => (await lookup.get(guildId, id)) ?? `{"id":"${id}","is_empty":true}`),
+    ids.map(async (id) => (await lookup.get(...before, id)) ?? `{"id":"${id}","is_empty":true}`),
   )
   return `[${bodies.join(',')}]`
 }

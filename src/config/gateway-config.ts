@@ -30,6 +30,10 @@ export interface GatewayConfig {
   /** Null: no listener. */
   readonly grpcAddress: string | null
   readonly httpAddress: string | null
+  /** Null: whoever reaches State may read. */
+  readonly readToken: Secret | null
+  /** Null: the writing routes are off. */
+  readonly writeToken: Secret | null
   readonly isProd: boolean
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
   /** Without the version: `https://discord.com/api`. */
@@ -133,6 +137,8 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       intents: parseIntents(text('intents')),
       grpcAddress: address('addr'),
       httpAddress: address('http'),
+      readToken: text('read-token') === '' ? null : new Secret(text('read-token')),
+      writeToken: text('write-token') === '' ? null : new Secret(text('write-token')),
       isProd: given.has('prod') && isOn(values.get('prod')),
       logLevel: text('log-level') as GatewayConfig['logLevel'],
       discordApi: readApi(text('discord-api')),

@@ -118,6 +118,20 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
       'Address of the HTTP listener: /metrics, and with the embedded store the State routes; or `none`.',
   },
   {
+    flag: 'read-token',
+    kind: 'secret',
+    default: '',
+    sentence:
+      'State answers only requests with Authorization: Bearer and this token. Without it everybody who reaches the address may read.',
+  },
+  {
+    flag: 'write-token',
+    kind: 'secret',
+    default: '',
+    sentence:
+      'Turns the writing routes of State on, for requests with Authorization: Bearer and this token.',
+  },
+  {
     flag: 'prod',
     kind: 'switch',
     default: '',

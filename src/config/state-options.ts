@@ -17,6 +17,20 @@ export const STATE_OPTIONS: readonly Option[] = [
       'URL of the Postgres that the gateway writes to. A gateway on its embedded store serves State itself.',
   },
   {
+    flag: 'read-token',
+    kind: 'secret',
+    default: '',
+    sentence:
+      'State answers only requests with Authorization: Bearer and this token. Without it everybody who reaches the address may read.',
+  },
+  {
+    flag: 'write-token',
+    kind: 'secret',
+    default: '',
+    sentence:
+      'Turns the writing routes of State on, for requests with Authorization: Bearer and this token.',
+  },
+  {
     flag: 'prod',
     kind: 'switch',
     default: '',

@@ -33,6 +33,11 @@ export function parseListenAddress(address: string, flag: string): ListenAddress
   return { host: host === '' ? '0.0.0.0' : host, port }
 }
 
+/** Whether only this host reaches it. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.')
+}
+
 /** `host:port`, an IPv6 host in brackets. */
 export function formatAddress({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`

@@ -7,6 +7,10 @@ export const SERVER_ERRORS = {
     'A parameter of the request cannot be used. The answer names it and says what is expected.',
   SERVER_NOT_FOUND:
     'The cache does not know the object: it does not exist, or no event has told of it since the bot can see it.',
+  SERVER_UNAUTHORIZED:
+    'The listener asks for a token and the request has none, or another one. Send Authorization: Bearer with the value of -read-token, for writing that of -write-token.',
+  SERVER_WRITING_OFF:
+    'The routes that write are off. Start the program with -write-token to have them.',
   SERVER_NO_ROUTE: 'No route has this path and method. docs/state.md lists the routes.',
   SERVER_SHARD_NOT_FOUND:
     'The shard does not run in this process. Ask the process whose -start and -stop hold it.',
@@ -41,6 +45,8 @@ interface Answer {
 const ANSWERS: Readonly<Record<ServerErrorCode, Answer>> = {
   SERVER_BAD_REQUEST: { httpStatus: 400, grpcStatus: status.INVALID_ARGUMENT },
   SERVER_NOT_FOUND: { httpStatus: 404, grpcStatus: status.NOT_FOUND },
+  SERVER_UNAUTHORIZED: { httpStatus: 401, grpcStatus: status.UNAUTHENTICATED },
+  SERVER_WRITING_OFF: { httpStatus: 403, grpcStatus: status.PERMISSION_DENIED },
   SERVER_NO_ROUTE: { httpStatus: 404, grpcStatus: status.UNIMPLEMENTED },
   SERVER_SHARD_NOT_FOUND: { httpStatus: 404, grpcStatus: status.NOT_FOUND },
   SERVER_SHARD_NOT_READY: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 5 },
@@ -68,6 +74,8 @@ const NETWORK_AWAY = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
 ])
+/** What Postgres says of \\u0000 and of half a surrogate pair in JSON. */
+const UNSTORABLE = new Set(['22P05', '22P02'])
 const CAUSES_MAX = 5
 
 /** Anything that was thrown under a request, as the error that its client may see. */
@@ -82,6 +90,22 @@ export function toServerError(thrown: unknown): ServerError {
         'The database holds no gateway tables yet: no gateway has run on it.',
         {},
         { cause: thrown, retryable: true },
+      )
+    }
+    if (code === 'CACHE_BUSY') {
+      return new ServerError(
+        'SERVER_BUSY',
+        'The database is slower than it is asked.',
+        {},
+        { cause: thrown, retryable: true },
+      )
+    }
+    if (UNSTORABLE.has(code)) {
+      return new ServerError(
+        'SERVER_BAD_REQUEST',
+        'The body holds text that cannot be stored: a NUL or half of a surrogate pair.',
+        {},
+        { cause: thrown },
       )
     }
     const isRetryable = error instanceof BaseError && error.retryable

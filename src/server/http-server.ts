@@ -1,11 +1,12 @@
 import { STATUS_CODES } from 'node:http'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Clock, Log } from '../base/index.ts'
-import type { StateReader } from '../cache/index.ts'
-import { cannotListen, formatAddress, parseListenAddress } from './address.ts'
+import { cannotListen, formatAddress, isLoopback, parseListenAddress } from './address.ts'
 import { type BothHttp, createBothHttp } from './both-http.ts'
 import { answerOf, sentenceOf, ServerError, toServerError } from './errors.ts'
-import { buildStateRoutes } from './state-routes.ts'
+import { AJV_OPTIONS } from './request-parameters.ts'
+import { describeRoutes } from './openapi.ts'
+import { buildStateRoutes, type StateRoutesOptions } from './state-routes.ts'
 
 export interface HttpOptions {
   /** `host:port`, port 0 for a free one. */
@@ -18,7 +19,7 @@ export interface HttpOptions {
   /** With it /metrics is served. */
   readonly metrics?: { readonly contentType: string; render(): Promise<string> }
   /** With it the State routes are served. */
-  readonly reader?: StateReader
+  readonly state?: StateRoutesOptions
 }
 
 export interface HttpServer {
@@ -28,7 +29,7 @@ export interface HttpServer {
   close(): Promise<void>
 }
 
-/** Nothing here reads a body yet. */
+/** A thousand ids; routes that write say more. */
 const BODY_BYTES_MAX = 64 * 1024
 /** What is still open then is cut: a client that reads a long list slowly. */
 const CLOSE_TIMEOUT_MS = 5000
@@ -44,6 +45,7 @@ export async function startHttpServer(options: HttpOptions): Promise<HttpServer>
   const app = fastify({
     logger: false,
     bodyLimit: BODY_BYTES_MAX,
+    ajv: AJV_OPTIONS,
     routerOptions: { ignoreTrailingSlash: true },
     // Called again for each address of a name: `localhost` is 127.0.0.1 and ::1.
     serverFactory: (handler) => {
@@ -65,13 +67,21 @@ export async function startHttpServer(options: HttpOptions): Promise<HttpServer>
   app.get('/healthz', (_request, reply) => {
     void reply.type('text/plain; charset=utf-8').send(`Version: ${options.version}`)
   })
-  const { metrics, reader } = options
+  const { metrics, state } = options
   if (metrics !== undefined) {
     app.get('/metrics', async (_request, reply) =>
       reply.type(metrics.contentType).send(await metrics.render()),
     )
   }
-  if (reader !== undefined) await app.register(buildStateRoutes(reader, options.log))
+  if (state !== undefined) {
+    await describeRoutes(app, options.version)
+    await app.register(buildStateRoutes(state, options.log))
+    if (state.readToken === undefined && !isLoopback(host)) {
+      options.log.warn('State is open to everybody who reaches this address: give -read-token', {
+        address: options.address,
+      })
+    }
+  }
   try {
     await app.listen({ host, port })
   } catch (error) {
@@ -106,11 +116,13 @@ function answerErrors(app: FastifyInstance, log: Log): void {
   })
   app.setErrorHandler((thrown: Error & { statusCode?: number }, request, reply) => {
     // fastify's own refusals: a body that is too large, a path that cannot be decoded.
-    if (thrown.statusCode !== undefined && thrown.statusCode < 500) {
-      void reply.code(thrown.statusCode).type('text/plain; charset=utf-8').send(thrown.message)
+    const refusal = thrown instanceof ServerError ? undefined : thrown.statusCode
+    if (refusal !== undefined && refusal < 500) {
+      send(request, reply, refusal, thrown.message, 'SERVER_BAD_REQUEST')
       return
     }
     const error = toServerError(thrown)
+    if (error.code === 'SERVER_UNAUTHORIZED') void reply.header('www-authenticate', 'Bearer')
     if (error.code === 'SERVER_INTERNAL') {
       log.error('request failed', { method: request.method, path: request.url, error: thrown })
     }
@@ -122,13 +134,22 @@ function answerErrors(app: FastifyInstance, log: Log): void {
 function answer(request: FastifyRequest, reply: FastifyReply, error: ServerError): void {
   const { httpStatus, retryAfterSeconds } = answerOf(error)
   if (retryAfterSeconds !== undefined) void reply.header('retry-after', retryAfterSeconds)
+  send(request, reply, httpStatus, sentenceOf(error), error.code)
+}
+
+function send(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  httpStatus: number,
+  detail: string,
+  code: string,
+): void {
   void reply.code(httpStatus)
-  const detail = sentenceOf(error)
   if (request.headers.accept?.includes('application/problem+json') === true) {
     const title = STATUS_CODES[httpStatus]
     void reply
       .type('application/problem+json')
-      .send(JSON.stringify({ title, status: httpStatus, detail, code: error.code }))
+      .send(JSON.stringify({ title, status: httpStatus, detail, code }))
   } else {
     void reply.type('text/plain; charset=utf-8').send(detail)
   }

@@ -229,7 +229,11 @@ describe('memberPermissions', () => {
           for (const { allow: yes } of list) explicit |= BigInt(yes)
         }
         apply(overwrites.filter(({ id, type: kind }) => kind === 0 && id === GUILD))
-        apply(overwrites.filter(({ id, type: kind }) => kind === 0 && roleIds.includes(id)))
+        apply(
+          overwrites.filter(
+            ({ id, type: kind }) => kind === 0 && (roleIds as readonly string[]).includes(id),
+          ),
+        )
         apply(overwrites.filter(({ id, type: kind }) => kind === 1 && id === USER))
         const has = (value: bigint, name: PermissionName): boolean =>
           (value & permissionBit(name)) !== 0n

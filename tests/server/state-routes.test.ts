@@ -9,9 +9,17 @@ import {
   silentLog,
   systemClock,
 } from '../../src/base/index.ts'
-import { type Database, migrate, openDatabase, StateReader } from '../../src/cache/index.ts'
+import {
+  type Database,
+  migrate,
+  openDatabase,
+  StateEditor,
+  StateReader,
+} from '../../src/cache/index.ts'
+import { ByteBuffer, termToJson } from '../../src/etf/index.ts'
 import { type HttpServer, startHttpServer } from '../../src/server/index.ts'
 import { freshDatabase } from '../support/postgres.ts'
+import { until } from '../support/until.ts'
 import {
   CHANNEL,
   CHANNEL_DATA,
@@ -73,7 +81,11 @@ describe.each([
       version: '1.2.3',
       clock: systemClock,
       log: silentLog,
-      reader: new StateReader(db),
+      state: {
+        reader: new StateReader(db),
+        editor: new StateEditor(db),
+        writeToken: new Secret('write-me'),
+      },
     })
   })
 
@@ -265,9 +277,11 @@ describe.each([
   test('a missing parameter is named', async () => {
     expect(await ask('users')).toMatchObject({
       status: 400,
-      text: 'The query parameter userIDs is missing: expected ids, as userIDs=1,2.',
+      text: 'The query parameter userIDs is missing.',
     })
-    expect((await ask('user_in_guilds?server_ids=1')).text).toMatch(/^user_id "" is not an id/)
+    expect((await ask('user_in_guilds?server_ids=1')).text).toBe(
+      'The query parameter user_id is missing.',
+    )
   })
 
   test('a thousand ids are answered, more are refused', async () => {
@@ -322,10 +336,284 @@ describe.each([
     expect(await read(`guilds/${GUILD}/members`)).toHaveLength(MEMBERS.length)
   })
 
-  test('POST and DELETE have no route yet', async () => {
-    for (const method of ['POST', 'DELETE']) {
-      const response = await fetch(`${server.url}/v1/events/guilds/${GUILD}/roles`, { method })
-      expect(response.status).toBe(404)
+  const send = async (
+    method: string,
+    path: string,
+    body?: string,
+    headers: Record<string, string> = { authorization: 'Bearer write-me' },
+  ): Promise<{ status: number; text: string }> => {
+    const type: Record<string, string> =
+      body === undefined ? {} : { 'content-type': 'application/json' }
+    const response = await fetch(`${server.url}/v1/events/${path}`, {
+      method,
+      headers: { ...type, ...headers },
+      ...(body === undefined ? {} : { body }),
+    })
+    return { status: response.status, text: await response.text() }
+  }
+
+  test('pages by key reach every entry once, and the next one is linked', async () => {
+    const seen: unknown[] = []
+    let path: string | undefined = `guilds/${GUILD}/members?limit=2`
+    for (let pages = 0; path !== undefined && pages < 10; pages++) {
+      const response: Response = await fetch(`${server.url}/v1/events/${path}`)
+      seen.push(...((await response.json()) as unknown[]))
+      path = /<\/v1\/events\/(.*)>; rel="next"/.exec(response.headers.get('link') ?? '')?.[1]
+    }
+    expect(seen).toEqual(MEMBERS)
+    expect(await read(`guilds/${GUILD}/members?after=${MEMBERS[2].user.id}`)).toEqual(
+      MEMBERS.slice(3),
+    )
+    for (const bad of ['limit=0', 'limit=1001', 'limit=x', 'after=x', 'after=-1']) {
+      expect((await ask(`guilds/${GUILD}/members?${bad}`)).status).toBe(400)
     }
   })
+
+  test('a guild with chosen children is one answer; an unknown one is refused by name', async () => {
+    expect(await read(`guilds/${GUILD}?with=channels,roles,me,voice_states`)).toEqual({
+      ...GUILD_DATA,
+      channels: [{ ...CHANNEL_DATA, guild_id: GUILD }],
+      roles: [ROLE_DATA, OTHER_ROLE_DATA],
+      me: null,
+      voice_states: [],
+    })
+    expect((await ask(`guilds/${GUILD}?with=roles,cats`)).text).toBe(
+      'with "cats" is not known: expected channels, emojis, me, roles, threads, voice_states.',
+    )
+    expect((await ask(`guilds/${EMPTY_GUILD}?with=roles`)).status).toBe(404)
+  })
+
+  test('bans, voice states and stickers are the stored objects', async () => {
+    const id = MEMBERS[0].user.id
+    const guild = '302094807046684999'
+    const sticker = { id: '77', name: 'wave' }
+    await db.query('insert into guilds (id, data) values ($1, $2)', [
+      guild,
+      JSON.stringify({ id: guild, stickers: [sticker] }),
+    ])
+    for (const [table, data] of [
+      ['bans', { user: { id } }],
+      ['voice_states', { user_id: id, channel_id: CHANNEL }],
+    ] as const) {
+      await db.query(`insert into ${table} (guild_id, user_id, data) values ($1, $2, $3)`, [
+        guild,
+        id,
+        JSON.stringify(data),
+      ])
+      expect(await read(`guilds/${guild}/${table}`)).toEqual([data])
+      expect(await read(`guilds/${guild}/${table}/${id}`)).toEqual(data)
+      expect((await ask(`guilds/${guild}/${table}/${UNKNOWN}`)).status).toBe(404)
+    }
+    expect(await read(`guilds/${guild}/stickers`)).toEqual([sticker])
+    expect(await read(`guilds/${guild}/stickers/77`)).toEqual(sticker)
+    expect((await ask(`guilds/${guild}/stickers/78`)).status).toBe(404)
+    expect(await read(`guilds/${GUILD}/stickers`)).toEqual([])
+    expect(await read(`guilds/${guild}/counts`)).toMatchObject({
+      bans: 1,
+      voice_states: 1,
+      roles: 0,
+    })
+    expect(await read('counts')).toEqual({ guilds: 3, unavailable: 0, member_count: 5 })
+    expect(await read('guilds?limit=1')).toEqual([{ id: GUILD }])
+    await db.query('delete from guilds where id = $1', [guild])
+  })
+
+  test("a guild's state is told from its membership", async () => {
+    await db.query(`insert into guilds_persistent (id, state) values ($1, 'unavailable')`, [GUILD])
+    expect(await read(`guilds/${GUILD}/state`)).toMatchObject({
+      id: GUILD,
+      state: 'unavailable',
+      is_cached: true,
+      unavailable: false,
+    })
+    expect((await ask(`guilds/${EMPTY_GUILD}/state`)).status).toBe(404)
+  })
+
+  test('POST batch answers in the order of the ids', async () => {
+    const ids = [OTHER_ROLE, UNKNOWN, ROLE]
+    const { text } = await send('POST', `batch/guilds/${GUILD}/roles`, JSON.stringify(ids), {})
+    expect(JSON.parse(text)).toEqual([OTHER_ROLE_DATA, { id: UNKNOWN, is_empty: true }, ROLE_DATA])
+    expect((await send('POST', 'batch/guilds', '["x"]', {})).text).toContain('is not an id')
+    expect((await send('POST', 'batch/guilds', '{', {})).status).toBe(400)
+    const many = JSON.stringify(Array.from({ length: 1001 }, (_, index) => String(index + 1)))
+    expect((await send('POST', 'batch/users', many, {})).status).toBe(400)
+  })
+
+  test('permissions of a member in a guild, a channel and its thread', async () => {
+    const guild = '302094807046685000'
+    const [channel, thread, user] = ['302094807046685001', '302094807046685002', '55']
+    const insert = (
+      table: string,
+      columns: string,
+      values: string[],
+      data: unknown,
+    ): Promise<unknown> =>
+      db.query(
+        `insert into ${table} (${columns}, data) values (${[...values, ''].map((_, index) => `$${index + 1}`).join(', ')})`,
+        [...values, JSON.stringify(data)],
+      )
+    await insert('guilds', 'id', [guild], { owner_id: '1' })
+    await insert('roles', 'id, guild_id', [guild, guild], { permissions: '3072' })
+    await insert('roles', 'id, guild_id', ['9', guild], { permissions: '2' })
+    await insert('channels', 'id, guild_id', [channel, guild], {
+      type: 0,
+      permission_overwrites: [{ id: '9', type: 0, allow: '64', deny: '2048' }],
+    })
+    await insert('threads', 'id, guild_id, parent_id', [thread, guild, channel], { type: 11 })
+    await insert('members', 'guild_id, user_id', [guild, user], { roles: ['9'] })
+    await insert('members', 'guild_id, user_id', [guild, '56'], {
+      roles: [],
+      communication_disabled_until: '2999-01-01T00:00:00+00:00',
+    })
+    const of = async (path: string): Promise<unknown> => {
+      const { permissions } = (await read(`${path}/permissions`)) as { permissions: string }
+      return permissions
+    }
+    expect(await of(`guilds/${guild}/members/${user}`)).toBe('3074')
+    expect(await of(`channels/${channel}/members/${user}`)).toBe(String(1024 + 2 + 64))
+    expect(await of(`channels/${thread}/members/${user}`)).toBe(String(1024 + 2 + 64))
+    expect(await read(`channels/${channel}/members/56/permissions`)).toEqual({
+      permissions: '1024',
+      names: ['VIEW_CHANNEL'],
+      is_timed_out: true,
+    })
+    expect((await ask(`channels/${channel}/members/${UNKNOWN}/permissions`)).status).toBe(404)
+    expect((await ask(`channels/${UNKNOWN}/members/${user}/permissions`)).status).toBe(404)
+    await db.query('delete from guilds where id = $1', [guild])
+    await db.query('delete from threads where id = $1', [thread])
+  })
+
+  test('ETF: one answer is a term, a list is LIST_EXT, ids are integers', async () => {
+    const etf = async (path: string): Promise<Buffer> => {
+      const response = await fetch(`${server.url}/v1/events/${path}`, {
+        headers: { accept: 'application/x-erlang-binary' },
+      })
+      expect(response.headers.get('content-type')).toBe('application/x-erlang-binary')
+      return Buffer.from(await response.arrayBuffer())
+    }
+    const role = await etf(`guilds/${GUILD}/roles/${ROLE}`)
+    expect([role[0], role[1]]).toEqual([131, 116])
+    expect(JSON.parse(jsonOf(role))).toEqual(ROLE_DATA)
+    const roles = await etf(`guilds/${GUILD}/roles`)
+    expect([roles[0], roles[1], roles.readUInt32BE(2)]).toEqual([131, 108, 2])
+    expect(JSON.parse(jsonOf(roles))).toEqual([ROLE_DATA, OTHER_ROLE_DATA])
+    expect([...(await etf(`guilds/${EMPTY_GUILD}/roles`))]).toEqual([131, 106])
+  })
+
+  test('an answer that did not change is 304', async () => {
+    const url = `${server.url}/v1/events/guilds/${GUILD}`
+    const etag = (await fetch(url)).headers.get('etag')!
+    const again = await fetch(url, { headers: { 'if-none-match': `"x", W/${etag}` } })
+    expect([again.status, await again.text()]).toEqual([304, ''])
+    expect((await fetch(url, { headers: { 'if-none-match': '"x"' } })).status).toBe(200)
+  })
+
+  test('x-as-of is the oldest acknowledgement of the shards that feed the answer', async () => {
+    await db.query(`insert into gateway_fleet (name, bot_user_id, shard_count) values ('f', 1, 2)`)
+    const shard = Number((BigInt(GUILD) >> 22n) % 2n)
+    for (const [id, at] of [
+      [shard, '2026-01-02T00:00:00Z'],
+      [1 - shard, '2026-01-01T00:00:00Z'],
+    ]) {
+      await db.query(
+        `insert into gateway_sessions (name, shard, shard_count, session_id, fence_epoch, fence_revision, updated_at)
+         values ('f', $1, 2, 'secret', 1, 1, $2)`,
+        [id, at],
+      )
+    }
+    const asOf = async (path: string): Promise<string | null> =>
+      (await fetch(`${server.url}/v1/events/${path}`)).headers.get('x-as-of')
+    // The marks are read once a second.
+    await until(async () => (await asOf(`guilds/${GUILD}`)) === '2026-01-02T00:00:00.000Z')
+    expect(await asOf('threads')).toBe('2026-01-01T00:00:00.000Z')
+    const shards = JSON.stringify(await read('shards'))
+    expect(shards).not.toContain('secret')
+    expect(await read('shards?after=0')).toMatchObject([{ shard: 1, has_session: true }])
+  })
+
+  test('what is written is read back; deleting and wiping spare other guilds', async () => {
+    const guild = '302094807046686000'
+    const body = `{"5":{"id":"5","n":12345678901234567890},"6":{"id":"6"},"7":{"id":"7"}}`
+    expect(await send('POST', `guilds/${guild}/roles`, body)).toEqual({ status: 200, text: '' })
+    const { text } = await ask(`guilds/${guild}/roles/5`)
+    expect(text).toContain('12345678901234567890')
+    await send('POST', `guilds/${guild}/roles`, '{"6":{"id":"6","name":"six"}}')
+    expect(await read(`guilds/${guild}/roles/6`)).toEqual({ id: '6', name: 'six' })
+    await send('DELETE', `guilds/${guild}/roles/delete`, '["5"]')
+    expect(await read(`guilds/${guild}/roles`)).toHaveLength(2)
+    expect((await send('DELETE', `guilds/${guild}/roles/wipe`)).status).toBe(200)
+    expect(await read(`guilds/${guild}/roles`)).toEqual([])
+    expect(await read(`guilds/${GUILD}/roles`)).toHaveLength(2)
+    for (const table of ['members', 'channels']) {
+      expect((await send('POST', `guilds/${guild}/${table}`, '{"8":{"id":"8"}}')).status).toBe(200)
+      expect(await read(`guilds/${guild}/${table}/`)).toHaveLength(1)
+    }
+    await db.query('delete from members where guild_id = $1', [guild])
+  })
+
+  test.each([
+    ['an id that is none', '{"x":{}}'],
+    ['a value that is no object', '{"5":1}'],
+    ['a list', '[1]'],
+    ['no JSON', '{'],
+    ['a NUL', '{"5":{"name":"\\u0000"}}'],
+    ['half of a surrogate pair', '{"5":{"name":"\\ud800"}}'],
+  ])('a body with %s is refused', async (_name, body) => {
+    expect((await send('POST', `guilds/${GUILD}/roles`, body)).status).toBe(400)
+  })
+
+  test('writing needs its token', async () => {
+    const path = `guilds/${GUILD}/roles/wipe`
+    expect((await send('DELETE', path, undefined, {})).status).toBe(401)
+    expect(
+      (await send('DELETE', path, undefined, { authorization: 'Bearer write-m' })).status,
+    ).toBe(401)
+    expect(await read(`guilds/${GUILD}/roles`)).toHaveLength(2)
+  })
+
+  test('without a write token the writing routes say so; a read token closes reading', async () => {
+    const closed = await startHttpServer({
+      address: '127.0.0.1:0',
+      flag: 'addr',
+      version: '1',
+      clock: systemClock,
+      log: silentLog,
+      state: {
+        reader: new StateReader(db),
+        editor: new StateEditor(db),
+        readToken: new Secret('r'),
+      },
+    })
+    const url = `${closed.url}/v1/events/guilds/${GUILD}`
+    const wipe = await fetch(`${url}/roles/wipe`, { method: 'DELETE' })
+    expect([wipe.status, await wipe.text()]).toEqual([
+      403,
+      'Writing is off: it needs the program to be started with -write-token.',
+    ])
+    const refused = await fetch(url)
+    expect([refused.status, refused.headers.get('www-authenticate')]).toEqual([401, 'Bearer'])
+    expect((await fetch(url, { headers: { authorization: 'Bearer r' } })).status).toBe(200)
+    await closed.close()
+  })
+
+  test('/openapi.json is OpenAPI 3.1 with every route; the page asks no other host', async () => {
+    const openapi = (await (await fetch(`${server.url}/openapi.json`)).json()) as {
+      openapi: string
+      paths: Record<string, unknown>
+    }
+    expect(openapi.openapi).toBe('3.1.0')
+    expect(Object.keys(openapi.paths)).toContain('/v1/events/guilds/{guild}/members')
+    const page = await fetch(`${server.url}/docs/`)
+    expect(page.headers.get('content-security-policy')).toContain("connect-src 'self'")
+    const html = await page.text()
+    expect(html).not.toMatch(/(src|href)="https?:/)
+    const script = /src="([^"]+\.js)"/.exec(html)?.[1]
+    expect((await fetch(new URL(script!, `${server.url}/docs/`))).status).toBe(200)
+  })
 })
+
+function jsonOf(term: Buffer): string {
+  const out = new ByteBuffer()
+  termToJson(term, 1, term.length, out)
+  return Buffer.from(out.view()).toString()
+}

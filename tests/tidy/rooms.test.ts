@@ -44,6 +44,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
     ],
     packages: [
       'fastify',
+      '@fastify/swagger',
+      '@scalar/fastify-api-reference',
       '@grpc/grpc-js',
       '@grpc/proto-loader',
       '@grpc/reflection',

@@ -1,3 +1,6 @@
+import { type Clock, systemClock, type Timer } from '../../base/index.ts'
+import { busy, WAIT_MS_MAX } from './query-gate.ts'
+
 /** What the reader needs of a database; `Database` has it. */
 export interface QueryPort {
   query<Row>(
@@ -40,13 +43,17 @@ const QUERIES_IN_FLIGHT_MAX = 4
 export class MergedLookup {
   readonly #db: QueryPort
   readonly #statement: LookupStatement
+  readonly #clock: Clock
   #waiting = new Map<string, Pending>()
   #inFlightCount = 0
   #isScheduled = false
+  /** Runs while keys wait and no query may start. */
+  #patience: Timer | null = null
 
-  constructor(db: QueryPort, statement: LookupStatement) {
+  constructor(db: QueryPort, statement: LookupStatement, clock: Clock = systemClock) {
     this.#db = db
     this.#statement = statement
+    this.#clock = clock
   }
 
   /**
@@ -64,7 +71,11 @@ export class MergedLookup {
   }
 
   #schedule(): void {
-    if (this.#isScheduled || this.#inFlightCount === QUERIES_IN_FLIGHT_MAX) return
+    if (this.#isScheduled) return
+    if (this.#inFlightCount === QUERIES_IN_FLIGHT_MAX) {
+      this.#patience ??= this.#clock.setTimeout(() => this.#refuseWaiting(), WAIT_MS_MAX)
+      return
+    }
     this.#isScheduled = true
     // Behind the poll phase: by then every socket that was readable in this turn has asked.
     setImmediate(() => {
@@ -73,6 +84,14 @@ export class MergedLookup {
         void this.#run(this.#take())
       }
     })
+  }
+
+  /** No query of this kind was answered for so long: whoever asks is told so, instead of piling up. */
+  #refuseWaiting(): void {
+    this.#patience = null
+    const waiting = this.#waiting
+    this.#waiting = new Map()
+    for (const pending of waiting.values()) pending.reject(busy())
   }
 
   #take(): Pending[] {
@@ -111,6 +130,10 @@ export class MergedLookup {
       for (const pending of batch) pending.reject(error)
     } finally {
       this.#inFlightCount--
+      if (this.#patience !== null) {
+        this.#clock.clearTimeout(this.#patience)
+        this.#patience = null
+      }
       if (this.#waiting.size > 0) this.#schedule()
     }
   }

@@ -1,7 +1,14 @@
 import type { QueryPort } from './merged-lookup.ts'
 
-/** A JSON array in pieces of text; joined they are the whole. Ending the iteration early costs nothing. */
-export type JsonList = AsyncGenerator<string, void, undefined>
+/** Rows of a list: `bodies` are JSON objects with commas between them, or ''. */
+export interface ListPage {
+  readonly bodies: string
+  /** Key of the last row when more may follow behind a limit that was asked for. */
+  readonly next: string | null
+}
+
+/** A list in pages. Ending the iteration early costs nothing. */
+export type StateList = AsyncGenerator<ListPage, void, undefined>
 
 export interface ListStatement {
   /** Of the prepared statement. */
@@ -11,6 +18,14 @@ export interface ListStatement {
    * behind which it starts, `$2` the most rows it may give, further parameters are the list's own.
    */
   readonly rows: string
+}
+
+/** Which part of a list. */
+export interface Range {
+  /** Behind this key, as Postgres stores it; absent: from the beginning. */
+  readonly after?: string
+  /** At most so many rows; absent: all. */
+  readonly limit?: number
 }
 
 /** About half a megabyte of members: a page is what one answer holds in memory at a time. */
@@ -26,22 +41,25 @@ export async function* rowPages(
   db: QueryPort,
   statement: ListStatement,
   values: readonly string[],
-): JsonList {
+  range: Range = {},
+): StateList {
   const text = `select string_agg(body, ',' order by after) as bodies, max(after)::text as after,
     count(*)::int4 as count from (${statement.rows} order by after limit $2::int4) as page`
-  let after = BEFORE_ALL
-  let separator = '['
+  let after = range.after ?? BEFORE_ALL
+  let left = range.limit ?? Number.POSITIVE_INFINITY
   for (;;) {
+    const rowsMax = Math.min(left, ROWS_PER_PAGE)
     const [page] = await db.query<{ bodies: string | null; after: string | null; count: number }>(
       text,
-      [after, String(ROWS_PER_PAGE), ...values],
+      [after, String(rowsMax), ...values],
       statement.name,
     )
-    const isLast = page === undefined || page.count < ROWS_PER_PAGE || page.after === null
-    const bodies = page?.bodies ?? ''
-    yield `${bodies === '' && separator === ',' ? '' : separator}${bodies}${isLast ? ']' : ''}`
+    const count = page?.count ?? 0
+    left -= count
+    const isFull = page?.after != null && count >= rowsMax
+    const isLast = !isFull || left <= 0
+    yield { bodies: page?.bodies ?? '', next: isFull && left <= 0 ? page.after : null }
     if (isLast) return
-    after = page.after!
-    separator = ','
+    after = page!.after!
   }
 }

@@ -7,6 +7,19 @@ const PAIR = 'unnest($1::int8[], $2::int8[]) with ordinality as k(a, b, n)'
 /** The stored object lacks it where Discord leaves it out: inside GUILD_CREATE. */
 const CHANNEL = "(t.data || jsonb_build_object('guild_id', t.guild_id::text))::text"
 
+/** What `?with=` adds to a guild: key in the answer → its select, of one text; bit = place. */
+const WITH: Readonly<Record<string, string>> = {
+  channels: children('channels', 'id', CHANNEL),
+  emojis: children('emojis', 'id'),
+  me: `coalesce((select m.data::text from members m
+    where m.guild_id = t.id and m.user_id = (select bot_user_id from gateway_fleet)), 'null')`,
+  roles: children('roles', 'id'),
+  threads: children('threads', 'id'),
+  voice_states: children('voice_states', 'user_id'),
+}
+/** What may stand in `?with=`. */
+export const GUILD_CHILDREN: readonly string[] = Object.keys(WITH)
+
 export const LOOKUPS = {
   user: lookup(
     'user',
@@ -21,14 +34,79 @@ export const LOOKUPS = {
     `${PAIR} join messages t on t.id = k.b where t.data->>'channel_id' = k.a::text`,
   ),
   guild: lookup('guild', `${KEY} join guilds t on t.id = k.id`),
+  /** The second key holds the bits of GUILD_CHILDREN that are asked for. */
+  guildWith: lookup(
+    'guild_with',
+    `${PAIR} join guilds t on t.id = k.a`,
+    `left((t.data - array[${GUILD_CHILDREN.map((name) => `'${name}'`).join(',')}])::text, -1)
+      ${Object.entries(WITH)
+        .map(
+          ([name, select], bit) =>
+            `|| case when k.b & ${1 << bit} <> 0 then ',"${name}":' || ${select} else '' end`,
+        )
+        .join('\n      ')} || '}'`,
+  ),
+  guildState: lookup(
+    'guild_state',
+    `${KEY} left join guilds_persistent p on p.id = k.id left join guilds t on t.id = k.id
+     where p.id is not null or t.id is not null`,
+    `jsonb_build_object('id', coalesce(p.id, t.id)::text, 'state', p.state, 'since', p.since,
+       'is_cached', t.id is not null, 'unavailable', coalesce(t.unavailable, false))::text`,
+  ),
+  guildCounts: lookup(
+    'guild_counts',
+    `${KEY} join guilds t on t.id = k.id`,
+    `jsonb_build_object('member_count', t.data->'member_count', ${[
+      'bans',
+      'channels',
+      'emojis',
+      'members',
+      'presence',
+      'roles',
+      'threads',
+      'voice_states',
+    ]
+      .map((table) => `'${table}', (select count(*) from ${table} c where c.guild_id = t.id)`)
+      .join(', ')})::text`,
+  ),
   member: lookup('member', `${PAIR} join members t on t.guild_id = k.a and t.user_id = k.b`),
   presence: lookup('presence', `${PAIR} join presence t on t.guild_id = k.a and t.user_id = k.b`),
   role: lookup('role', `${PAIR} join roles t on t.guild_id = k.a and t.id = k.b`),
   emoji: lookup('emoji', `${PAIR} join emojis t on t.guild_id = k.a and t.id = k.b`),
   thread: lookup('thread', `${KEY} join threads t on t.id = k.id`),
+  ban: lookup('ban', `${PAIR} join bans t on t.guild_id = k.a and t.user_id = k.b`),
+  voiceState: lookup(
+    'voice_state',
+    `${PAIR} join voice_states t on t.guild_id = k.a and t.user_id = k.b`,
+  ),
+  sticker: lookup(
+    'sticker',
+    `${PAIR} join guilds g on g.id = k.a cross join lateral (
+       select s.data from jsonb_array_elements(${stickersOf('g')}) as s(data)
+       where s.data->>'id' = k.b::text limit 1
+     ) as t`,
+  ),
+  /** What memberPermissions needs: in a channel or thread (its parent's overwrites), and in the guild. */
+  channelGrants: lookup(
+    'channel_grants',
+    `${PAIR} join lateral (
+       select c.guild_id, c.data, false as is_thread from channels c where c.id = k.a
+       union all
+       select h.guild_id, c.data, true from threads h
+         join channels c on c.id = h.parent_id and c.guild_id = h.guild_id where h.id = k.a
+     ) as c on true ${grants('c.guild_id', 'k.b')}`,
+    `jsonb_build_object(${grantFields()}, 'channel', jsonb_build_object('type', c.data->'type',
+       'isThread', c.is_thread, 'overwrites', coalesce(c.data->'permission_overwrites', '[]')))::text`,
+  ),
+  guildGrants: lookup(
+    'guild_grants',
+    `${PAIR} ${grants('k.a', 'k.b')}`,
+    `jsonb_build_object(${grantFields()})::text`,
+  ),
 } as const
 
 export const LISTS = {
+  guilds: list('guilds', 'guilds', 'id', 'true', "jsonb_build_object('id', t.id::text)::text"),
   guildChannels: list('guild_channels', 'channels', 'id', 't.guild_id = $3::int8', CHANNEL),
   guildMembers: list('guild_members', 'members', 'user_id', 't.guild_id = $3::int8'),
   membersMatching: list(
@@ -54,8 +132,26 @@ export const LISTS = {
   guildRoles: list('guild_roles', 'roles', 'id', 't.guild_id = $3::int8'),
   guildEmojis: list('guild_emojis', 'emojis', 'id', 't.guild_id = $3::int8'),
   guildThreads: list('guild_threads', 'threads', 'id', 't.guild_id = $3::int8'),
+  guildBans: list('guild_bans', 'bans', 'user_id', 't.guild_id = $3::int8'),
+  guildVoiceStates: list('guild_voice_states', 'voice_states', 'user_id', 't.guild_id = $3::int8'),
+  guildStickers: {
+    name: 'state_guild_stickers',
+    rows: `select t.id as after, t.body from (
+        select (s.data->>'id')::int8 as id, s.data::text as body
+        from guilds g cross join lateral jsonb_array_elements(${stickersOf('g')}) as s(data)
+        where g.id = $3::int8
+      ) as t where t.id > $1::int8`,
+  },
   channelThreads: list('channel_threads', 'threads', 'id', 't.parent_id = $3::int8'),
   threads: list('threads', 'threads', 'id', 'true'),
+  /** Neither session id nor resume URL: with them and the token a session can be taken over. */
+  shards: {
+    name: 'state_shards',
+    rows: `select t.shard::int8 as after, jsonb_build_object('shard', t.shard, 'shard_count', t.shard_count,
+        'has_session', t.session_id is not null, 'sequence', t.sequence, 'intents', t.intents,
+        'owner', t.owner, 'acknowledged_at', t.updated_at)::text as body
+      from gateway_sessions t join gateway_fleet f on f.name = t.name where t.shard > $1::int8`,
+  },
 } as const
 
 /**
@@ -83,6 +179,13 @@ export const USER_WITH_ROLE = {
     and data->'roles' ?| $3::text[] limit 1`,
 } as const
 
+export const COUNTS = {
+  name: 'state_counts',
+  text: `select jsonb_build_object('guilds', count(*), 'unavailable', count(*) filter (where unavailable),
+      'member_count', coalesce(sum(case when jsonb_typeof(data->'member_count') = 'number'
+        then (data->>'member_count')::int8 end), 0))::text as body from guilds`,
+} as const
+
 function lookup(name: string, from: string, body = 't.data::text'): LookupStatement {
   return { name: `state_${name}`, text: `select k.n::int4 as n, ${body} as body from ${from}` }
 }
@@ -97,4 +200,29 @@ function list(
   const rows = `select t.${key} as after, ${body} as body from ${table} t
     where t.${key} > $1::int8 and ${condition}`
   return { name: `state_${name}`, rows }
+}
+
+function children(table: string, key: string, body = 't.data::text'): string {
+  return `'[' || coalesce((select string_agg(c.body, ',' order by c.key) from (
+    select t.${key} as key, ${body} as body from ${table} t where t.guild_id = k.a) as c), '') || ']'`
+}
+
+/** GUILD_CREATE and GUILD_STICKERS_UPDATE bring them as one list of the guild. */
+function stickersOf(guild: string): string {
+  return `case when jsonb_typeof(${guild}.data->'stickers') = 'array' then ${guild}.data->'stickers' else '[]' end`
+}
+
+/** Joins the guild, the member and @everyone: without one of them nothing can be said. */
+function grants(guildId: string, userId: string): string {
+  return `join guilds g on g.id = ${guildId}
+    join members m on m.guild_id = ${guildId} and m.user_id = ${userId}
+    join roles e on e.guild_id = ${guildId} and e.id = ${guildId}`
+}
+
+function grantFields(): string {
+  return `'guildId', g.id::text, 'ownerId', g.data->'owner_id', 'roleIds', coalesce(m.data->'roles', '[]'),
+    'timedOutUntil', m.data->'communication_disabled_until',
+    'roles', jsonb_build_object(g.id::text, e.data->>'permissions') || coalesce((
+      select jsonb_object_agg(r.id::text, r.data->>'permissions') from roles r
+      where r.guild_id = g.id and m.data->'roles' ? r.id::text), '{}')`
 }
