@@ -17,6 +17,7 @@ import {
   scanEnvelope,
   skipTerm,
   snowflakeAt,
+  snowflakeTextAt,
   termToJson,
   textAt,
   writeSnowflake,
@@ -203,7 +204,7 @@ export class Checks {
         () => `${this.#code} at ${cut - start}`,
       )
     }
-    this.#walkList(bytes, from, end)
+    this.#checkList(bytes, from, end, isRead)
     if (bytes[from] !== MAP_EXT) return
     this.#checkFields(bytes, from, end, isRead)
     this.#checkEnvelope(bytes, from, end, scanned)
@@ -240,6 +241,12 @@ export class Checks {
       const written = Buffer.from(this.#eight).readBigInt64BE()
       hold(written === id, 'eight bytes are the id', () => `${written}, ${id}`)
     }
+    const decimals = snowflakeTextAt(bytes, at, to)
+    hold(
+      decimals === (id === null ? null : String(id)),
+      'snowflakeTextAt is snowflakeAt in decimals',
+      () => `${decimals}, ${id}`,
+    )
     const integer = integerAt(bytes, at, to)
     const text = textAt(bytes, at, to)
     if (!isRead) return
@@ -278,13 +285,24 @@ export class Checks {
     hold(isName, 't is t', () => `${nameStart}, ${nameEnd}`)
   }
 
-  #walkList(bytes: Buffer, from: number, end: number): void {
+  #checkList(bytes: Buffer, from: number, end: number, isRead: boolean): void {
+    const list = this.#list
+    const isDeep = isRead && this.#random() < 0.25
+    const elements: unknown[] = []
     try {
-      if (!this.#list.open(bytes, from, end)) return
-      while (this.#list.next());
+      if (!list.open(bytes, from, end)) return
+      while (list.next()) {
+        if (isDeep) elements.push(decodeTermAt(list.bytes, list.start, list.end))
+      }
     } catch (error) {
       this.#caught(error, 'ListReader')
+      hold(!isRead, 'ListReader reads what decodeTerm reads', () => this.#code)
     }
+    // A list of no elements is its tail, whatever that is.
+    if (!isDeep || elements.length === 0) return
+    // What decodeTerm has behind them is the improper tail.
+    const values = (decodeTermAt(bytes, from, end) as unknown[]).slice(0, elements.length)
+    hold(isSame(elements, values), 'ListReader gives the elements', () => `${elements.length}`)
   }
 
   #scan(bytes: Buffer, start: number, end: number): number | null {

@@ -25,6 +25,7 @@ export {
   isNil,
   isTrue,
   snowflakeAt,
+  snowflakeTextAt,
   textAt,
   writeSnowflake,
 } from './scalar.ts'

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 
-const SECONDS = 7
+const SECONDS = 5
 const FIXED_SEED = 20261120
 /** Far below what a busy machine does in that time: less means that it does not run at all. */
 const EXECUTIONS_MIN = 5_000

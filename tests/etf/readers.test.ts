@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import {
   Atom,
   decodeTermAt,
+  DEPTH_MAX,
   encodeTerm,
   EtfError,
   FieldReader,
@@ -14,6 +15,7 @@ import {
   NameTable,
   NEED_MORE,
   snowflakeAt,
+  snowflakeTextAt,
   textAt,
   writeSnowflake,
 } from '../../src/etf/index.ts'
@@ -46,6 +48,7 @@ describe('snowflakeAt and writeSnowflake', () => {
     for (const id of ids) {
       for (const value of [id, String(id), ...(id <= 2n ** 53n ? [Number(id)] : [])]) {
         expect(ask(snowflakeAt, value)).toBe(id)
+        expect(ask(snowflakeTextAt, value)).toBe(String(id))
         expect(ask((...range) => writeSnowflake(...range, out, 1), value)).toBe(true)
         expect(out.readBigUInt64BE(1)).toBe(id)
         expect([out[0], out[9]]).toEqual([0xee, 0xee])
@@ -56,6 +59,7 @@ describe('snowflakeAt and writeSnowflake', () => {
   test('know unsigned ids above 2^63, which do not fit into an int8', () => {
     for (const value of [2n ** 64n - 1n, '18446744073709551615']) {
       expect(ask(snowflakeAt, value)).toBe(2n ** 64n - 1n)
+      expect(ask(snowflakeTextAt, value)).toBe('18446744073709551615')
       const out = Buffer.alloc(8, 0xee)
       expect(ask((...range) => writeSnowflake(...range, out, 0), value)).toBe(false)
       expect(out).toEqual(Buffer.alloc(8, 0xee))
@@ -81,11 +85,23 @@ describe('snowflakeAt and writeSnowflake', () => {
     ['an atom', new Atom('123')],
   ])('give null for %s', (_name, value) => {
     expect(ask(snowflakeAt, value)).toBeNull()
+    expect(ask(snowflakeTextAt, value)).toBeNull()
     expect(ask((...range) => writeSnowflake(...range, Buffer.alloc(8), 0), value)).toBe(false)
+  })
+
+  test('write one decimal text for each id, and take digits with zeros in front', () => {
+    expect(ask(snowflakeTextAt, '000123')).toBe('123')
+    expect(ask(snowflakeTextAt, '00')).toBe('0')
+    for (let bits = 0n; bits < 64n; bits++) {
+      for (const id of [2n ** bits, 2n ** bits - 1n, 2n ** bits + 10n ** (bits / 4n)]) {
+        expect(ask(snowflakeTextAt, id)).toBe(String(id))
+      }
+    }
   })
 
   test('give null for a field that is absent', () => {
     expect(snowflakeAt(Buffer.alloc(4), -1, -1)).toBeNull()
+    expect(snowflakeTextAt(Buffer.alloc(4), -1, -1)).toBeNull()
     expect(writeSnowflake(Buffer.alloc(4), -1, -1, Buffer.alloc(8), 0)).toBe(false)
   })
 
@@ -275,6 +291,48 @@ describe('ListReader', () => {
     reader.next()
     expect(integerAt(reader.bytes, reader.start, reader.end)).toBe(7)
     expect(snowflakeAt(reader.bytes, reader.start, reader.end)).toBe(7n)
+  })
+
+  test('a list that continues as its tail is one list; any other tail is no element', () => {
+    const one = '6c0000000161'
+    const rows: readonly (readonly [string, unknown[]])[] = [
+      [`${one}01${one}026a`, [1, 2]],
+      [`${one}01${one}026103`, [1, 2]],
+      [`6c00000000${one}016c000000006c00000000${one}026a`, [1, 2]],
+      [`6c000000006a`, []],
+      [`${one}016b00010a`, [1]],
+    ]
+    const reader = new ListReader()
+    for (const [hex, expected] of rows) {
+      const bytes = Buffer.from(hex, 'hex')
+      expect(reader.open(bytes, 0, bytes.length)).toBe(true)
+      const read: unknown[] = []
+      while (reader.next()) read.push(decodeTermAt(reader.bytes, reader.start, reader.end))
+      expect(read, hex).toEqual(expected)
+      expect(reader.length, hex).toBe(expected.length)
+      expect(reader.next(), hex).toBe(false)
+      const whole = decodeTermAt(bytes, 0, bytes.length) as unknown[]
+      expect(whole.slice(0, read.length), hex).toEqual(read)
+      // A tail that is no element is not walked: cut in front of it.
+      const cut = bytes.length - (hex.endsWith('6103') ? 2 : hex.endsWith('6b00010a') ? 4 : 1)
+      expect(() => {
+        reader.open(bytes, 0, cut)
+        while (reader.next());
+      }, hex).toThrow('ETF_TRUNCATED')
+    }
+  })
+
+  test('lists that continue each other are levels', () => {
+    const chain = (count: number): Buffer =>
+      Buffer.concat([Buffer.alloc(count * 6, Buffer.of(108, 0, 0, 0, 1, 106)), Buffer.of(106)])
+    const reader = new ListReader()
+    const walk = (bytes: Buffer): number => {
+      reader.open(bytes, 0, bytes.length)
+      while (reader.next());
+      return reader.length
+    }
+    expect(walk(chain(DEPTH_MAX))).toBe(DEPTH_MAX)
+    expect(() => walk(chain(DEPTH_MAX + 1))).toThrow('ETF_TOO_DEEP')
   })
 
   test('opens nothing but lists', () => {
