@@ -11,7 +11,7 @@ import {
   StateEditor,
   StateReader,
 } from '../../src/cache/index.ts'
-import { IdentifyBudget, MemoryClaims, MemoryIdentifyGate } from '../../src/cluster/index.ts'
+import { IdentifyBudget, MemoryIdentifyGate } from '../../src/cluster/index.ts'
 import { ConfigError, type GatewayConfig } from '../../src/config/index.ts'
 import { GATEWAY_VERSION, intentNames, userIdOfToken } from '../../src/discord/index.ts'
 import {
@@ -35,6 +35,7 @@ import {
   ShardManager,
 } from '../../src/shard/index.ts'
 import type { Metrics } from '../../src/telemetry/index.ts'
+import { openCluster } from './cluster.ts'
 import { ManagerControl } from './control.ts'
 
 export interface GatewayDeps {
@@ -203,10 +204,9 @@ async function start(
   }
 
   const fences: FenceStore = fleet
-  const epoch = await fences.raiseEpoch('memory')
   const identifyLog = new IdentifyLog({ database, fleet })
   const limit = bot.sessionStartLimit
-  const gate = new MemoryIdentifyGate({
+  const localGate = new MemoryIdentifyGate({
     ...common,
     maxConcurrency: limit.maxConcurrency,
     budget: new IdentifyBudget({
@@ -232,6 +232,18 @@ async function start(
     identifyLog,
     worker,
   })
+  const cluster = await openCluster(config, {
+    ...common,
+    fences,
+    holds: (shardId, fence) => sessions.holds(shardId, fence),
+    localGate,
+    version,
+    botUserId,
+    shardCount,
+    maxConcurrency: limit.maxConcurrency,
+    signal: deps.signal,
+  })
+  closers.push(() => cluster.close())
   let onFatal: (error: ShardError) => void = () => undefined
   const fatal = new Promise<ShardError>((resolve) => {
     onFatal = resolve
@@ -248,14 +260,8 @@ async function start(
       largeThreshold: 250,
       presence: { since: null, activities: [], status: 'online', afk: false },
     },
-    claims: new MemoryClaims({
-      epoch,
-      start: config.start,
-      stop: config.stop ?? shardCount,
-      shardCount,
-      holds: (shardId, fence) => sessions.holds(shardId, fence),
-    }),
-    gate,
+    claims: cluster.claims,
+    gate: cluster.gate,
     sessions,
     sink: delivery,
     marks,
@@ -267,6 +273,7 @@ async function start(
 
   const control = new ManagerControl({ version, manager, shardCount, clock })
   closers.push(() => Promise.resolve(control.stop()))
+  let grpcAddress = ''
   if (config.grpcAddress !== null) {
     const server = await startGrpcServer({
       address: config.grpcAddress,
@@ -277,6 +284,7 @@ async function start(
       log,
     })
     closers.push(() => server.close())
+    grpcAddress = server.address
     log.info('serving gRPC', { address: server.address })
   }
   if (config.httpAddress !== null) {
@@ -304,6 +312,8 @@ async function start(
       ...(database.kind === 'embedded' ? { state: `${server.url}/v1/events` } : {}),
     })
   }
+  await cluster.join(grpcAddress)
+  deps.signal.throwIfAborted()
   // Only now is it certain that this start happens.
   for (const { shardId, sessionId, sequence } of await fleet.saveShape({
     shardCount,
@@ -325,6 +335,7 @@ async function start(
   }
 
   async function stop(): Promise<void> {
+    await cluster.drain()
     let undelivered: readonly { destination: string; events: number }[] = []
     let isCommitted = true
     await manager.stop(async () => {

@@ -103,18 +103,24 @@ export class Fleet {
   }
 
   /**
-   * Raises the epoch and returns it. Without etcd at every call, so that the process started last wins;
-   * with etcd, whose revisions order the claims, only when the kind of cluster changed. One statement,
-   * so two processes never get the same epoch from one raise.
+   * Returns the epoch, raised where it must be. Without etcd at every call, so that the process started
+   * last wins; with etcd when the kind of cluster changed, or when a fence of this epoch has a revision that
+   * etcd has not come to: it lost its history. Who waits for another's raise sees it: one is enough.
    */
-  async raiseEpoch(clusterKind: 'memory' | 'etcd'): Promise<number> {
-    const [row] = await this.#database.query<{ epoch: string }>(
-      `update gateway_fleet
-       set epoch = epoch + case when $1 = 'memory' or cluster_kind <> $1 then 1 else 0 end,
-           cluster_kind = $1
+  async raiseEpoch(clusterKind: 'memory' | 'etcd', revision?: number): Promise<number> {
+    const [raised] = await this.#database.query<{ epoch: string }>(
+      `update gateway_fleet fleet set epoch = epoch + 1, cluster_kind = $1
+       where $1 = 'memory' or cluster_kind <> $1 or exists (
+         select from gateway_sessions where fence_epoch = fleet.epoch and fence_revision > $2::int8
+       )
        returning epoch`,
-      [clusterKind],
+      [clusterKind, revision ?? null],
     )
+    // A statement of its own: that of above may have waited and would show what it saw before.
+    const [row] =
+      raised === undefined
+        ? await this.#database.query<{ epoch: string }>('select epoch from gateway_fleet')
+        : [raised]
     if (row === undefined) {
       throw new CacheError(
         'CACHE_NO_FLEET',

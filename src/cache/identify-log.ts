@@ -60,4 +60,23 @@ export class IdentifyLog {
     )
     return rows.map((row) => ({ shardId: row.shard, atMs: row.at_ms }))
   }
+
+  /** Lets `count` identifies pass whatever reserve and breaker say; 0 takes that back. */
+  async allow(count: number): Promise<void> {
+    await this.#database.query(
+      `insert into gateway_identify_allowance (bot_user_id, remaining) values ($1, $2)
+       on conflict (bot_user_id) do update set remaining = excluded.remaining, updated_at = now()`,
+      [this.#fleet.botUserId, count],
+    )
+  }
+
+  /** Uses up one of them, for whichever worker asks first; false: there is none. */
+  async takeAllowance(): Promise<boolean> {
+    const rows = await this.#database.query(
+      `update gateway_identify_allowance set remaining = remaining - 1, updated_at = now()
+       where bot_user_id = $1 and remaining > 0 returning remaining`,
+      [this.#fleet.botUserId],
+    )
+    return rows.length === 1
+  }
 }

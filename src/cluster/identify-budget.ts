@@ -77,6 +77,7 @@ export class IdentifyBudget {
     const now = clock.now()
     const recent = await log.countSince(now - BREAKER_WINDOW_MS, shardId)
     if (recent.shard >= breakerMax) {
+      if (await log.takeAllowance()) return { isAllowed: true }
       const fields = { shardId, identifies: recent.shard, windowMs: BREAKER_WINDOW_MS }
       return { isAllowed: false, cause: 'breaker', retryMs: RETRY_MS, fields }
     }
@@ -87,6 +88,7 @@ export class IdentifyBudget {
     const today = await log.countSince(Math.max(now - DAY_MS, dayStart), shardId)
     const left = Math.min(this.remaining, total - today.all)
     if (left > (reserve ?? Math.ceil(total * 0.05))) return { isAllowed: true }
+    if (await log.takeAllowance()) return { isAllowed: true }
     const retryMs = Math.min(RETRY_MS, Math.max(1000, resetAfterMs - ageMs))
     return {
       isAllowed: false,

@@ -17,6 +17,8 @@ export const CONFIG_ERRORS = {
     "The token does not have the form of a bot's token: three parts with dots between, the first of them the bot's user id in base64. Copy it again from the Developer Portal.",
   CONFIG_TOKEN_FILE:
     'The file named by -token-file cannot be read. Check the path and its permissions.',
+  CONFIG_ETCD_WITHOUT_PSQL:
+    'Workers that share shards by etcd keep sessions, fences and identifies in one Postgres. Give -psql beside -etcd, or leave -etcd away.',
   CONFIG_NOT_YET:
     'The option asks for something that this version does not do. Leave it away, or upgrade when the release notes name it.',
 } as const

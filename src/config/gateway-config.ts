@@ -44,7 +44,14 @@ export interface GatewayConfig {
   readonly encoding: 'etf' | 'json' | 'etf-bare'
   readonly queueEventsMax: number
   readonly queueBytesMax: number
+  /** Endpoints; null: one process, without etcd. */
+  readonly etcd: Secret | null
+  readonly etcdCaFile: string
   readonly leaseTtlSeconds: number
+  /** Null: any number. */
+  readonly shardsMax: number | null
+  readonly rebalanceSettleSeconds: number
+  readonly rebalancePercent: number
   readonly identifyReservePercent: number
   readonly identifyBreakerCount: number
   /** Null: every event. */
@@ -74,10 +81,18 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       'a URL as postgres://user@host:5432/database',
     )
   }
-  if (text('etcd') !== 'none') {
+  const etcd = text('etcd') === 'none' ? null : new Secret(text('etcd'))
+  if (etcd !== null && !etcd.reveal().split(',').every(isEndpoint)) {
+    throw badValue(
+      { flag: 'etcd', kind: 'secret' },
+      '',
+      'endpoints as http://host:2379, comma-separated',
+    )
+  }
+  if (etcd !== null && psql === null) {
     throw new ConfigError(
-      'CONFIG_NOT_YET',
-      '-etcd: this version runs as one process; only `none` is known. Leave -etcd away.',
+      'CONFIG_ETCD_WITHOUT_PSQL',
+      '-etcd needs -psql: workers that share shards keep their sessions in one Postgres. Give -psql, or leave -etcd away.',
       { flag: 'etcd' },
     )
   }
@@ -148,6 +163,11 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       encoding: text('encoding') as GatewayConfig['encoding'],
       queueEventsMax: Number(text('queue-events-max')),
       queueBytesMax: Number(text('queue-bytes-max')),
+      etcd,
+      etcdCaFile: text('etcd-ca'),
+      shardsMax: integer('max-shards'),
+      rebalanceSettleSeconds: Number(text('rebalance-settle')),
+      rebalancePercent: Number(text('rebalance-percent')),
       leaseTtlSeconds: Number(text('lease-ttl')),
       identifyReservePercent: Number(text('identify-reserve')),
       identifyBreakerCount: Number(text('identify-breaker')),
@@ -200,4 +220,9 @@ function readWhitelist(value: string | undefined): ReadonlySet<string> | null {
     .map((name) => name.trim().toUpperCase())
     .filter((name) => name !== '')
   return names.length === 0 ? null : new Set(names)
+}
+
+function isEndpoint(text: string): boolean {
+  const url = text.trim()
+  return url !== '' && URL.canParse(/^https?:\/\//.test(url) ? url : `http://${url}`)
 }

@@ -47,10 +47,17 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
   },
   {
     flag: 'etcd',
-    kind: 'text',
+    kind: 'secret',
     default: 'none',
     sentence:
-      'etcd endpoints, comma-separated, for several workers. This version knows only `none`.',
+      'etcd endpoints, comma-separated (host:2379, http:// or https://, with user:password@ where etcd asks for them), by which several workers share the shards; or `none`. Needs -psql.',
+  },
+  {
+    flag: 'etcd-ca',
+    kind: 'text',
+    default: '',
+    sentence:
+      "File with the certificates (PEM) that https endpoints of -etcd are checked against. Default: Node's own.",
   },
   {
     flag: 'name',
@@ -77,14 +84,14 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
     flag: 'start',
     kind: 'integer',
     default: '',
-    sentence: 'First shard of this process. Default: 0.',
+    sentence: 'First shard that this process may hold. Default: 0.',
   },
   {
     flag: 'stop',
     kind: 'integer',
     min: 1,
     default: '',
-    sentence: 'The shard behind the last one of this process. Default: the total.',
+    sentence: 'The shard behind the last one that this process may hold. Default: the total.',
   },
   {
     flag: 'intents',
@@ -211,7 +218,34 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
     max: 300,
     unit: 'seconds',
     default: '10',
-    sentence: 'How long a shard stays with a worker that no longer answers.',
+    sentence: 'How long a shard stays with a worker that no longer answers. Only with -etcd.',
+  },
+  {
+    flag: 'max-shards',
+    kind: 'integer',
+    min: 1,
+    unit: 'shards',
+    default: '',
+    sentence: 'Shards that this worker holds at most. Only with -etcd. Default: any number.',
+  },
+  {
+    flag: 'rebalance-settle',
+    kind: 'integer',
+    max: 3600,
+    unit: 'seconds',
+    default: '30',
+    sentence:
+      'How long the workers must have been the same ones before shards are moved for balance. Shards without an owner do not wait for it. Only with -etcd.',
+  },
+  {
+    flag: 'rebalance-percent',
+    kind: 'integer',
+    min: 1,
+    max: 100,
+    unit: 'percent',
+    default: '10',
+    sentence:
+      "Share of the fleet's shards that may be moved for balance in a minute, by all workers together; 100: no limit. Only with -etcd.",
   },
   {
     flag: 'identify-reserve',

@@ -3,7 +3,7 @@
  * acknowledged sequences, answers for their state.
  */
 import type { SecureContext } from 'node:tls'
-import { messageOf, within } from '../base/index.ts'
+import { messageOf, sleep, within } from '../base/index.ts'
 import type { Clock, Counters, Log, Random } from '../base/index.ts'
 import type { AckMarks } from './ack-marks.ts'
 import { sharedSecureContext } from './connection.ts'
@@ -49,6 +49,9 @@ const FRAME_BYTES_MAX = 64 << 20
 const HANDSHAKE_TIMEOUT_MS = 10_000
 /** Closing the connections, saving and releasing each get this much of the 10 s that a stop may take. */
 const STOP_STEP_MS_MAX = 1500
+/** A shard that is handed over shall be away for less than 2 s: so much for each step. */
+const HANDOVER_STEP_MS_MAX = 500
+const ACKNOWLEDGED_POLL_MS = 10
 /** Reconnects of n shards at once are spread over 2 ms each, within these bounds. */
 const SPREAD_PER_SHARD_MS = 2
 const SPREAD_MS_MIN = 50
@@ -178,7 +181,26 @@ export class ShardManager {
   #onClaim(claim: ShardClaim): void {
     const shard = new Shard(this.#deps, claim)
     this.#shards.set(claim.shardId, shard)
+    claim.handover.addEventListener('abort', () => void this.#handOver(shard), { once: true })
     void shard.start()
+  }
+
+  /** Stops reading, lets what was read be acknowledged, saves that, and lets the next owner have the shard. */
+  async #handOver(shard: Shard): Promise<void> {
+    const { clock, marks, lifecycle } = this.#deps
+    const { shardId } = shard
+    await within(clock, shard.stop(), HANDOVER_STEP_MS_MAX)
+    const deadline = clock.monotonic() + HANDOVER_STEP_MS_MAX
+    // What is not acknowledged by then Discord replays to the next owner.
+    while (marks.acknowledged(shardId) < marks.received(shardId) && clock.monotonic() < deadline) {
+      await sleep(clock, ACKNOWLEDGED_POLL_MS)
+    }
+    await within(clock, this.#saver.save(), HANDOVER_STEP_MS_MAX)
+    if (this.#shards.get(shardId) !== shard) return
+    this.#shards.delete(shardId)
+    lifecycle.forget(shardId)
+    this.#log.info('handed over', { shardId })
+    await this.#release(shard)
   }
 
   #forget(shardId: number): void {

@@ -172,20 +172,29 @@ export interface IdentifyLog {
   countSince(sinceMs: number, shardId: number): Promise<{ all: number; shard: number }>
   /** Identifies of this bot since a wall time, of every process: their rate limit keys may not be free yet. */
   recent(sinceMs: number): Promise<readonly { shardId: number; atMs: number }[]>
+  /** Uses up one of the identifies that an operator has let pass; false: there is none. */
+  takeAllowance(): Promise<boolean>
 }
 
 /** The fleet's row: one bot and one name per database. */
 export interface FenceStore {
-  /** Raises the epoch by compare-and-set and returns it: at every start without etcd, the last started wins. */
-  raiseEpoch(clusterKind: 'memory' | 'etcd'): Promise<number>
+  /**
+   * Returns the epoch, raised by compare-and-set where it must be: without etcd at every call (the last
+   * process started wins), when the cluster kind changed, and when etcd lost its history.
+   *
+   * @param revision etcd's current one: a stored revision of the current epoch above it shows the loss.
+   */
+  raiseEpoch(clusterKind: 'memory' | 'etcd', revision?: number): Promise<number>
 }
 
 /** A shard that this worker owns. */
 export interface ShardClaim {
   readonly shardId: number
   readonly fence: Fence
-  /** Aborted when the claim is gone or its own deadline has passed. */
+  /** Aborted when the claim is gone. Not because etcd is away: fences decide then. */
   readonly lost: AbortSignal
+  /** Aborted when another worker shall have the shard: close it, flush, save, release. */
+  readonly handover: AbortSignal
   /** Proof before RESUME and IDENTIFY. */
   confirm(): Promise<boolean>
   release(): Promise<void>

@@ -68,6 +68,34 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
     meaning: '1 while no identify is sent: budget, breaker, or Postgres is away.',
   },
   gateway_identify_stops_total: { labels: 'cause', meaning: 'Times that identifies were stopped.' },
+  gateway_cluster_claims: { labels: '', meaning: 'Shards that this worker has claimed in etcd.' },
+  gateway_cluster_workers: {
+    labels: '',
+    meaning: 'Workers that live in the fleet, this one included.',
+  },
+  gateway_cluster_lease_seconds: {
+    labels: '',
+    meaning:
+      'Time for which the lease is proven, in seconds; at 0 nothing is claimed or identified.',
+  },
+  gateway_cluster_claims_total: {
+    labels: 'how',
+    meaning: 'Shards claimed: `first`, `orphan` (its owner is gone), `handover`.',
+  },
+  gateway_cluster_claims_lost_total: {
+    labels: '',
+    meaning: 'Shards that another worker claimed while this one held them.',
+  },
+  gateway_cluster_handovers_total: {
+    labels: 'why',
+    meaning: 'Shards handed to another worker: `drain`, `move`, `rebalance`.',
+  },
+  gateway_etcd_up: { labels: '', meaning: '1 while etcd answers.' },
+  gateway_etcd_requests_total: { labels: '', meaning: 'Calls to etcd.' },
+  gateway_etcd_failures_total: {
+    labels: '',
+    meaning: 'Calls to etcd that an endpoint did not answer.',
+  },
   gateway_sequence_save_failures_total: {
     labels: '',
     meaning: 'Saves of acknowledged sequences that failed; the next one repeats them.',

@@ -34,6 +34,14 @@ export class ArrayIdentifyLog implements IdentifyLog {
     if (this.failure !== null) throw this.failure
     return this.rows.filter((row) => row.atMs >= sinceMs)
   }
+
+  allowance = 0
+
+  async takeAllowance(): Promise<boolean> {
+    if (this.allowance === 0) return false
+    this.allowance--
+    return true
+  }
 }
 
 export interface GateWorld {

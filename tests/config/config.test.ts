@@ -123,6 +123,16 @@ test('a secret is not repeated in the error', () => {
   expect(failure(['-token', 'x', '-psql', 'bob:hunter2@host']).message).not.toContain('hunter2')
 })
 
+test('etcd is refused without Postgres, and where it names no endpoints', () => {
+  const etcd = ['-token', 'x', '-etcd', 'localhost:2379,http://bot:pass@host:2379']
+  expect(failure(etcd).code).toBe('CONFIG_ETCD_WITHOUT_PSQL')
+  const psql = ['-psql', 'postgres://localhost/bot']
+  expect(config([...etcd, ...psql]).etcd?.reveal()).toContain('host:2379')
+  const bad = failure(['-token', 'x', '-etcd', 'http://bot:pass@:', ...psql])
+  expect(bad.code).toBe('CONFIG_BAD_VALUE')
+  expect(bad.message).not.toContain('pass@')
+})
+
 test('several workers are refused without what they need', () => {
   const argv = ['-token', 'x', '-workers', '2']
   expect(failure(argv).code).toBe('CONFIG_WORKERS_EMBEDDED')
@@ -131,8 +141,7 @@ test('several workers are refused without what they need', () => {
   expect(config(['-token', 'x']).workers).toBe(1)
 })
 
-test('etcd and MULTI_REDIS are refused with a sentence until they are there', () => {
-  expect(failure(['-token', 'x', '-etcd', 'http://localhost:2379']).code).toBe('CONFIG_NOT_YET')
+test('MULTI_REDIS is refused with a sentence until it is there', () => {
   expect(failure(['-token', 'x'], { MULTI_REDIS: '{"a:1":[]}' }).code).toBe('CONFIG_NOT_YET')
   expect(config(['-token', 'x', '-etcd', 'none']).name).toBe('gateway')
 })

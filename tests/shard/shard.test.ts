@@ -495,6 +495,7 @@ describe('ownership', () => {
             shardId: 0,
             fence: { epoch: 1, revision: 1 },
             lost: lost.signal,
+            handover: new AbortController().signal,
             confirm: () => Promise.resolve(doubt.isConfirmed),
             release: () => Promise.resolve(),
           })
