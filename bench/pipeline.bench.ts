@@ -1,14 +1,18 @@
 /** The data path from socket to Redis, against what one would build today and against the floor: bench/README.md. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { median, timesFaster, withinTimes, NO_AIM, type Aim } from './harness.ts'
 import { readPipelineFlags, type PipelineFlags } from './pipeline/flags.ts'
 import type { Group } from './pipeline/messages.ts'
 import type { Mix } from './pipeline/mixes.ts'
 import { runEvent } from './pipeline/events.ts'
 import { runSlice, type Slice } from './pipeline/slice.ts'
-import { Stage } from './pipeline/stage.ts'
+import { type Contender, Stage } from './pipeline/stage.ts'
 import { Report } from './report.ts'
 
 const RIVALS = { discordjs: '@discordjs/ws + ioredis.rpush', floor: 'ws, frames dropped' } as const
+
+const SETTLE_MS = 5000
+const IDLE_MS = 10_000
 
 const flags = readPipelineFlags(process.argv.slice(2))
 const report = new Report('pipeline', flags.bench)
@@ -30,7 +34,9 @@ async function compare(): Promise<void> {
   process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
   try {
     const contenders = []
+    const idleBytes = scenario === 'quiet' ? await stage.idleBytes() : 0
     for (const group of groups) contenders.push(await stage.contender(group))
+    if (scenario === 'quiet') await tellIdle(contenders[0]!, idleBytes)
     const slices = new Map<Group, Slice[]>(groups.map((group) => [group, []]))
     const { rounds, seconds } = flags.bench
     for (let round = 0; round < rounds; round++) {
@@ -44,6 +50,35 @@ async function compare(): Promise<void> {
     tell(slices)
   } finally {
     await stage.close()
+  }
+}
+
+/** Shards that are connected and get nothing but their ACKs. */
+async function tellIdle({ child }: Contender, idleBytes: number): Promise<void> {
+  await sleep(SETTLE_MS)
+  const a = child.cost()
+  await sleep(IDLE_MS)
+  const b = child.cost()
+  const cpu = b.userSeconds + b.systemSeconds - a.userSeconds - a.systemSeconds
+  const cores = (cpu / (b.atMs - a.atMs)) * 1000
+  const kib = (b.rssBytes - idleBytes) / 1024 / flags.shards
+  for (const [name, unit, ours, aim] of [
+    ['idle process, RSS', 'MiB', idleBytes / 2 ** 20, NO_AIM],
+    ['memory of a connected shard', 'KiB', kib, most(200, 'KiB')],
+    ['idle shards', 'cores', cores, most(0.02, 'cores')],
+  ] as const) {
+    report.add({
+      row: `quiet: ${name}`,
+      unit,
+      ours,
+      rival: null,
+      rival_name: '',
+      ratio: null,
+      spread: [ours, ours],
+      aim: aim.text,
+      met: aim.isMet(ours, 0),
+      correct: true,
+    })
   }
 }
 

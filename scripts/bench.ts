@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { BENCH_FLAGS } from '../bench/flags.ts'
 import { messageOf, nearest } from '../src/base/index.ts'
+import { writeTable } from './bench-tables.ts'
 import { runCommand } from './command.ts'
 import { buildOracle, isOracleBuilt } from './oracle.ts'
 
@@ -14,6 +15,25 @@ const SUFFIX = '.bench.ts'
 const names = readdirSync(join(projectDir, 'bench'))
   .filter((file) => file.endsWith(SUFFIX))
   .map((file) => file.slice(0, -SUFFIX.length))
+
+/** A run of its own, never a part of `all`. */
+const APART = 'guard'
+/** What `all` runs of a bench that has scenarios. */
+const RUNS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  pipeline: [
+    ['-scenario', 'peak'],
+    ['-scenario', 'peak', '-cache'],
+    ['-scenario', 'saturated'],
+    ['-scenario', 'saturated', '-cache'],
+    ['-scenario', 'few'],
+    ['-scenario', 'presence'],
+    ['-scenario', 'messages'],
+    ['-scenario', 'quiet'],
+    ['-scenario', 'storm'],
+    ['-scenario', 'reconnect'],
+    ['-scenario', 'stall'],
+  ],
+}
 
 try {
   process.exitCode = await main(process.argv.slice(2))
@@ -37,8 +57,16 @@ async function main(argv: readonly string[]): Promise<number> {
   await build()
   let worst = 0
   const totals = { rows: 0, met: 0, missed: 0 }
-  for (const one of name === 'all' ? names : [name]) {
-    worst = Math.max(worst, await run(one, argv.slice(1), totals))
+  // `guard -write` stores its ratios; everywhere else the flag is for the tables.
+  const isWriting = name !== APART && argv.includes('-write')
+  const rest = argv.slice(1).filter((word) => !isWriting || (word !== '-write' && word !== '-json'))
+  for (const one of name === 'all' ? names.filter((entry) => entry !== APART) : [name]) {
+    const lines: string[] = []
+    for (const own of name === 'all' || isWriting ? (RUNS[one] ?? [[]]) : [[]]) {
+      const flags = isWriting ? ['-json', ...own, ...rest] : [...own, ...rest]
+      worst = Math.max(worst, await run(one, flags, totals, lines))
+    }
+    if (isWriting) writeTable(join(projectDir, 'bench/README.md'), one, lines)
   }
   if (name === 'all' && argv.includes('-json')) {
     console.log(JSON.stringify({ bench: 'all', ...totals }))
@@ -52,6 +80,8 @@ function help(): string {
     'Usage: npm run bench -- <name> [flags]',
     '',
     `Names: ${[...names, 'all'].join(', ')}. bench/README.md tells what each row means.`,
+    '',
+    '-write puts the rows into the tables of bench/README.md; `guard -write` stores its ratios.',
     '',
     ...flags,
   ].join('\n')
@@ -86,6 +116,7 @@ async function run(
   name: string,
   argv: readonly string[],
   totals: { rows: number; met: number; missed: number },
+  lines: string[],
 ): Promise<number> {
   const child = spawn(
     process.execPath,
@@ -94,17 +125,18 @@ async function run(
   )
   const stop = (): void => void child.kill('SIGTERM')
   process.once('SIGINT', stop).once('SIGTERM', stop)
-  let last = ''
+  let text = ''
   child.stdout.on('data', (chunk: Buffer) => {
     process.stdout.write(chunk)
-    last = (last + chunk.toString()).slice(-4096)
+    text += chunk.toString()
   })
   const code = await new Promise<number>((resolve) => {
     child.once('error', () => resolve(1))
     child.once('close', (exitCode) => resolve(exitCode ?? 1))
   })
   process.removeListener('SIGINT', stop).removeListener('SIGTERM', stop)
-  const summary = last.trimEnd().split('\n').at(-1) ?? ''
+  lines.push(...text.trimEnd().split('\n'))
+  const summary = lines.at(-1) ?? ''
   if (summary.startsWith('{')) {
     const { rows, met, missed } = JSON.parse(summary) as Record<string, number>
     totals.rows += rows ?? 0

@@ -88,6 +88,11 @@ export class Child {
     }
   }
 
+  /** Throws when the process has ended. */
+  mustRun(): void {
+    if (this.#hasEnded) throw this.#failure()
+  }
+
   log(): string {
     return readFileSync(this.#log, 'utf8')
   }

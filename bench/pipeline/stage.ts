@@ -25,7 +25,8 @@ import type { Mix } from './mixes.ts'
 /** The contender has a core for itself; everything else shares the other one. */
 const CONTENDER_CORE = 0
 const OTHER_CORE = 1
-const CONNECT_MS_MAX = 90_000
+const CONNECT_MS_MAX = 120_000
+const SETTLE_MS = 5000
 const TOKEN = 'MTEwMDAwMDAwMDAwMDAwMDAwMQ.bench.bench'
 const ROW_EVENTS = ['PRESENCE_UPDATE', 'GUILD_MEMBER_UPDATE']
 
@@ -93,7 +94,7 @@ export class Stage {
         args: [
           ['-psql', this.#postgres.url, '-redis', this.redis.url, '-redis-prefix', prefix],
           ['-discord-api', this.#ready.api, '-shards', String(shards), '-addr', 'none'],
-          ['-http', http, '-cache', cache ? 'default' : 'none', '-name', `bench${shards}`],
+          ['-http', http, '-cache', cache ? 'default' : 'none', '-name', 'bench'],
           ['-compress', `${compression}-stream`, '-intents', 'all', '-prod'],
           ['-log-level', 'warn', '-queue-bytes-max', String(256 << 20)],
         ].flat(),
@@ -124,9 +125,19 @@ export class Stage {
       if (performance.now() > deadline) {
         throw new Error(`${group}: ${open} of ${shards} shards connected; its log: ${child.log()}`)
       }
+      child.mustRun()
       await sleep(200)
     }
     return contender
+  }
+
+  /** What a gateway with a single shard holds: what is above it belongs to the shards. */
+  async idleBytes(): Promise<number> {
+    const idle = await this.contender('gateway', 1)
+    await sleep(SETTLE_MS)
+    const { rssBytes } = idle.child.cost()
+    await this.leave(idle)
+    return rssBytes
   }
 
   tell(command: GeneratorCommand): Promise<GeneratorState> {

@@ -126,7 +126,7 @@ describe('npm run bench', () => {
   test('-help tells names and flags', () => {
     const { status, stdout } = runBench('-help')
     expect(status).toBe(0)
-    expect(stdout).toContain('etf, pipeline, all')
+    expect(stdout).toContain('etf, guard, pipeline, ')
     expect(stdout).toContain('-seconds')
   })
 
