@@ -404,6 +404,19 @@ export function identifyGateContract(name: string, make: (world: GateWorld) => I
       })
     })
 
+    test('an identify that an operator has let pass is not held by the breaker, the next one is', async () => {
+      const world = gateWorld(1)
+      const applicants = new Applicants(make(world), world.clock)
+      for (let count = 0; count < 3; count++) {
+        void applicants.apply(0, 100)
+        await world.clock.advance(10_000)
+      }
+      world.identifyLog.allowance = 1
+      for (let count = 0; count < 2; count++) void applicants.apply(0, 100)
+      await world.clock.advance(60_000)
+      expect(applicants.ids).toEqual([0, 0, 0, 0])
+    })
+
     test('a fourth identify of one shard in ten minutes stops identifies until the window has passed', async () => {
       const world = gateWorld(1)
       const gate = make(world)

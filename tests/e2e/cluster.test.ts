@@ -196,3 +196,43 @@ describe.concurrent('workers that share shards by etcd', () => {
     expect(await stateFindings(fleet.run)).toBe('')
   })
 })
+
+describe.concurrent('a worker that is frozen for two TTLs while another takes its shards', () => {
+  let fleet: Fleet
+  let frozen: Program
+  let identifiesBefore = 0
+
+  beforeAll(async () => {
+    fleet = await startFleet(52)
+    const { sim, database } = fleet
+    frozen = fleet.start('a')
+    await untilAllRead(sim)
+    fleet.start('b')
+    await untilShares(database.url, { 'gateway-a': 3, 'gateway-b': 3 })
+    await untilAllRead(sim)
+    sim.setRate(100)
+    await untilEvents(sim, 100)
+    identifiesBefore = sim.ledger.identifies.length
+    frozen.kill('SIGSTOP')
+    await untilShares(database.url, { 'gateway-b': 6 })
+    await new Promise((resolve) => setTimeout(resolve, TTL_MS))
+    frozen.kill('SIGCONT')
+    // It notices, and gets its share again.
+    await untilShares(database.url, { 'gateway-a': 3, 'gateway-b': 3 })
+    await untilAllRead(sim)
+    sim.setRate(0)
+    await untilQuiet(sim, () => storedSequences(database.url))
+  }, 120_000)
+
+  afterAll(() => fleet.end())
+
+  test('costs no identify', () => {
+    expect(fleet.sim.ledger.identifies.length).toBe(identifiesBefore)
+  })
+
+  test('writes nothing that the owner has written, and loses nothing', async () => {
+    expect(gapLines(...fleet.run.gateways)).toEqual([])
+    expect(await queueFindings(fleet.run)).toBe('')
+    expect(await stateFindings(fleet.run)).toBe('')
+  })
+})
