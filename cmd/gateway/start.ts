@@ -14,13 +14,7 @@ import {
 import { IdentifyBudget, MemoryIdentifyGate } from '../../src/cluster/index.ts'
 import { ConfigError, type GatewayConfig } from '../../src/config/index.ts'
 import { GATEWAY_VERSION, intentNames, userIdOfToken } from '../../src/discord/index.ts'
-import {
-  eventsService,
-  Push,
-  RedisListDestination,
-  type RedisListOptions,
-  SubscribeDestination,
-} from '../../src/push/index.ts'
+import { eventsService, Push } from '../../src/push/index.ts'
 import { startGrpcServer, startHttpServer } from '../../src/server/index.ts'
 import {
   AckMarks,
@@ -37,6 +31,7 @@ import {
 import type { Metrics } from '../../src/telemetry/index.ts'
 import { openCluster } from './cluster.ts'
 import { ManagerControl } from './control.ts'
+import { createDestinations } from './destinations.ts'
 
 export interface GatewayDeps {
   readonly version: string
@@ -136,30 +131,14 @@ async function start(
   })
   let markMissed: (shardId: number) => void = () => undefined
   const marks = new AckMarks(shardCount)
-  const acks = { direct: marks.lane(), afterCache: marks.lane() }
-  const limits = { eventsMax: config.queueEventsMax, bytesMax: config.queueBytesMax }
-  const shared = {
+  const { destinations, subscribe, close } = createDestinations(config.destinations, {
     ...common,
-    limits,
-    acks,
-    ...(config.whitelist === null ? {} : { events: [...config.whitelist] }),
-    onDrop: ((drop) => gaps.drop(drop)) satisfies RedisListOptions['onDrop'],
-  }
-  // Without Redis the events go to whoever subscribes by gRPC.
-  const subscribe =
-    config.redis === null ? new SubscribeDestination({ ...shared, name: 'grpc' }) : null
-  const destination =
-    subscribe ??
-    new RedisListDestination({
-      ...shared,
-      name: 'redis',
-      address: config.redis?.reveal() ?? '',
-      connectionName: worker,
-      keyPrefix: config.redisPrefix,
-      payload: config.payload,
-      encoding: config.encoding,
-    })
-  const push = new Push([destination])
+    connectionName: worker,
+    lane: () => marks.lane(),
+    onDrop: (drop) => gaps.drop(drop),
+  })
+  closers.push(() => Promise.resolve(close()))
+  const push = new Push(destinations)
   closers.push(async () => void (await push.drain(0)))
   await push.start()
 

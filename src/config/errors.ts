@@ -19,8 +19,18 @@ export const CONFIG_ERRORS = {
     'The file named by -token-file cannot be read. Check the path and its permissions.',
   CONFIG_ETCD_WITHOUT_PSQL:
     'Workers that share shards by etcd keep sessions, fences and identifies in one Postgres. Give -psql beside -etcd, or leave -etcd away.',
-  CONFIG_NOT_YET:
-    'The option asks for something that this version does not do. Leave it away, or upgrade when the release notes name it.',
+  CONFIG_DESTINATIONS_FILE:
+    'The file of -destinations cannot be read. The message says where (file:line:column) and what is expected there; docs/consumers.md describes the file.',
+  CONFIG_UNKNOWN_KEY:
+    'A key in the file of -destinations is not known. The message says where, and names the nearest one.',
+  CONFIG_UNKNOWN_EVENT:
+    'A name in a list of `events` in the file of -destinations is no event of Discord. The message names the nearest one; without `events` every event is pushed, new ones included.',
+  CONFIG_DUPLICATE_DESTINATION:
+    'Two destinations have the same name or go to the same place, which would get each event twice. Leave one away, or give another prefix.',
+  CONFIG_DESTINATIONS_TWICE:
+    'The destinations were given in two ways. Give one of -destinations, -redis and MULTI_REDIS; the flags of form and size stay defaults for the file.',
+  CONFIG_MULTI_REDIS:
+    'MULTI_REDIS cannot be read. It is a JSON object of address and event names; an empty array takes WHITELIST_EVENTS.',
 } as const
 
 export class ConfigError extends BaseError<keyof typeof CONFIG_ERRORS> {

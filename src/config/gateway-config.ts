@@ -1,10 +1,13 @@
 /** The configuration of `gateway`, checked and typed. */
 import { readFileSync } from 'node:fs'
 import { messageOf, Secret } from '../base/index.ts'
+import type { DestinationConfig } from './destination-config.ts'
+import { readDestinationsFile } from './destinations-file.ts'
 import { ConfigError } from './errors.ts'
 import { GATEWAY_OPTIONS } from './gateway-options.ts'
 import { parseIntents } from './intents.ts'
-import { badValue, type Env, isOn, parseOptions } from './parse.ts'
+import { readMultiRedis } from './multi-redis.ts'
+import { badValue, type Env, isOn, parseOptions, type Values } from './parse.ts'
 
 export interface GatewayConfig {
   /** Without the prefix `Bot `. */
@@ -14,9 +17,8 @@ export interface GatewayConfig {
   readonly dataDir: string
   /** `none`: sessions and membership only. */
   readonly cache: 'default' | 'none'
-  /** Null: no Redis. */
-  readonly redis: Secret | null
-  readonly redisPrefix: string
+  /** At least one. */
+  readonly destinations: readonly DestinationConfig[]
   readonly name: string
   readonly podId: string
   /** Null: the fleet's stored count, else Discord's recommendation. */
@@ -40,10 +42,6 @@ export interface GatewayConfig {
   readonly discordApi: string
   readonly compress: 'zlib-stream' | 'zstd-stream' | 'none'
   readonly upstream: 'etf' | 'json'
-  readonly payload: 'd' | 'envelope'
-  readonly encoding: 'etf' | 'json' | 'etf-bare'
-  readonly queueEventsMax: number
-  readonly queueBytesMax: number
   /** Endpoints; null: one process, without etcd. */
   readonly etcd: Secret | null
   readonly etcdCaFile: string
@@ -54,8 +52,6 @@ export interface GatewayConfig {
   readonly rebalancePercent: number
   readonly identifyReservePercent: number
   readonly identifyBreakerCount: number
-  /** Null: every event. */
-  readonly whitelist: ReadonlySet<string> | null
 }
 
 export type GatewayCommand =
@@ -111,12 +107,6 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       { workers },
     )
   }
-  if ((env.MULTI_REDIS ?? '') !== '') {
-    throw new ConfigError(
-      'CONFIG_NOT_YET',
-      'MULTI_REDIS: this version pushes to one Redis. Unset the variable and give -redis.',
-    )
-  }
   const start = integer('start') ?? 0
   const stop = integer('stop')
   const shardCount = integer('shards')
@@ -141,8 +131,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       psql,
       dataDir: text('data'),
       cache: text('cache') as GatewayConfig['cache'],
-      redis: readRedis(text('redis'), psql !== null),
-      redisPrefix: text('redis-prefix'),
+      destinations: readDestinations(values, given, env, psql !== null),
       name: text('name'),
       podId: text('podId'),
       shardCount,
@@ -159,10 +148,6 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       discordApi: readApi(text('discord-api')),
       compress: text('compress') as GatewayConfig['compress'],
       upstream: text('upstream') as GatewayConfig['upstream'],
-      payload: text('payload') as GatewayConfig['payload'],
-      encoding: text('encoding') as GatewayConfig['encoding'],
-      queueEventsMax: Number(text('queue-events-max')),
-      queueBytesMax: Number(text('queue-bytes-max')),
       etcd,
       etcdCaFile: text('etcd-ca'),
       shardsMax: integer('max-shards'),
@@ -171,7 +156,6 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       leaseTtlSeconds: Number(text('lease-ttl')),
       identifyReservePercent: Number(text('identify-reserve')),
       identifyBreakerCount: Number(text('identify-breaker')),
-      whitelist: readWhitelist(env.WHITELIST_EVENTS),
     },
   }
 }
@@ -200,10 +184,45 @@ function readToken(token: string | undefined, file: string | undefined): Secret 
   return new Secret(value)
 }
 
-function readRedis(value: string, hasPsql: boolean): Secret | null {
-  if (value === 'none') return null
-  if (value !== '') return new Secret(value)
-  return hasPsql ? new Secret('localhost:6379') : null
+/** By -destinations, else MULTI_REDIS, else -redis; without a Redis events leave by gRPC Subscribe. */
+function readDestinations(
+  values: Values,
+  given: ReadonlySet<string>,
+  env: Env,
+  hasPsql: boolean,
+): DestinationConfig[] {
+  const text = (flag: string): string => values.get(flag) ?? ''
+  const multiRedis = env.MULTI_REDIS ?? ''
+  const defaults = {
+    prefix: text('redis-prefix'),
+    payload: text('payload') as DestinationConfig['payload'],
+    encoding: text('encoding') as DestinationConfig['encoding'],
+    events: readWhitelist(env.WHITELIST_EVENTS),
+    queueEventsMax: Number(text('queue-events-max')),
+    queueBytesMax: Number(text('queue-bytes-max')),
+  }
+  if (given.has('destinations')) {
+    if (given.has('redis') || multiRedis !== '') {
+      const other = given.has('redis') ? '-redis' : 'MULTI_REDIS'
+      throw new ConfigError(
+        'CONFIG_DESTINATIONS_TWICE',
+        `-destinations and ${other} both say where events go. Leave one of them away.`,
+      )
+    }
+    return readDestinationsFile(text('destinations'), defaults)
+  }
+  if (multiRedis !== '') return readMultiRedis(multiRedis, defaults)
+  const redis = text('redis') === '' && hasPsql ? 'localhost:6379' : text('redis')
+  const isRedis = redis !== '' && redis !== 'none'
+  return [
+    {
+      ...defaults,
+      name: isRedis ? 'redis' : 'grpc',
+      kind: isRedis ? 'redis-list' : 'grpc-subscribe',
+      address: isRedis ? new Secret(redis) : null,
+      isRequired: true,
+    },
+  ]
 }
 
 function readApi(value: string): string {

@@ -40,6 +40,13 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
       'Redis that takes the events: host:port, redis:// or rediss://, or `none`. Default: localhost:6379 with -psql, none without.',
   },
   {
+    flag: 'destinations',
+    kind: 'text',
+    default: '',
+    sentence:
+      'A file (YAML or JSON) with any number of destinations instead of -redis; see consumers.md.',
+  },
+  {
     flag: 'redis-prefix',
     kind: 'text',
     default: 'gateway:events:',
@@ -274,6 +281,7 @@ export const GATEWAY_VARIABLES: readonly { readonly name: string; readonly sente
   },
   {
     name: 'MULTI_REDIS',
-    sentence: 'Several Redis servers with a whitelist each. Refused by this version.',
+    sentence:
+      'Several Redis servers instead of -redis: a JSON object of address and event names; an empty array takes WHITELIST_EVENTS.',
   },
 ]

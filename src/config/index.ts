@@ -1,3 +1,4 @@
+export type { DestinationConfig } from './destination-config.ts'
 export { renderConfigDoc } from './doc.ts'
 export { ConfigError } from './errors.ts'
 export { readGatewayConfig } from './gateway-config.ts'

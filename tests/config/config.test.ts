@@ -55,18 +55,26 @@ test("the container's bare names are not read by the program", () => {
 })
 
 test('an empty value means not given', () => {
-  const { redis, psql } = config(['-token', 'x', '--redis=', '-psql', ''])
-  expect([redis, psql]).toEqual([null, null])
+  const { destinations, psql } = config(['-token', 'x', '--redis=', '-psql', ''])
+  expect([destinations[0]!.address, psql]).toEqual([null, null])
 })
 
 test('without Postgres there is no Redis unless asked; with it localhost as in the ancestor', () => {
-  expect(config(['-token', 'x']).redis).toBeNull()
-  expect(config(['-token', 'x', '-psql', 'postgres://h/d']).redis?.reveal()).toBe('localhost:6379')
+  const redis = (...argv: string[]): string | undefined => {
+    const [only] = config(['-token', 'x', ...argv]).destinations
+    expect(only).toMatchObject({
+      isRequired: true,
+      name: only!.address === null ? 'grpc' : 'redis',
+    })
+    return only!.address?.reveal()
+  }
+  expect(redis()).toBeUndefined()
+  expect(redis('-psql', 'postgres://h/d')).toBe('localhost:6379')
   expect(config(['-token', 'x', '-psqlAddr', 'postgres://h/d']).psql?.reveal()).toBe(
     'postgres://h/d',
   )
-  expect(config(['-token', 'x', '-psql', 'postgres://h/d', '-redis', 'none']).redis).toBeNull()
-  expect(config(['-token', 'x', '-redis', 'r:1']).redis?.reveal()).toBe('r:1')
+  expect(redis('-psql', 'postgres://h/d', '-redis', 'none')).toBeUndefined()
+  expect(redis('-redis', 'r:1')).toBe('r:1')
 })
 
 test('a token file is read, and a missing one is named', () => {
@@ -141,11 +149,6 @@ test('several workers are refused without what they need', () => {
   expect(config(['-token', 'x']).workers).toBe(1)
 })
 
-test('MULTI_REDIS is refused with a sentence until it is there', () => {
-  expect(failure(['-token', 'x'], { MULTI_REDIS: '{"a:1":[]}' }).code).toBe('CONFIG_NOT_YET')
-  expect(config(['-token', 'x', '-etcd', 'none']).name).toBe('gateway')
-})
-
 test('intents are a preset, names or a number', () => {
   const intents = (value: string): number => config(['-token', 'x', '-intents', value]).intents
   expect(intents('all')).toBe(0xffff)
@@ -155,10 +158,11 @@ test('intents are a preset, names or a number', () => {
 
 test('the whitelist is a set of names, unset means every event', () => {
   const env = { WHITELIST_EVENTS: ' MESSAGE_CREATE, message_delete,,NOT_YET_KNOWN' }
-  const { whitelist } = config(['-token', 'x'], env)
-  expect([...(whitelist ?? [])]).toEqual(['MESSAGE_CREATE', 'MESSAGE_DELETE', 'NOT_YET_KNOWN'])
-  expect(config(['-token', 'x']).whitelist).toBeNull()
-  expect(config(['-token', 'x'], { WHITELIST_EVENTS: '' }).whitelist).toBeNull()
+  const events = (given: Record<string, string>): ReadonlySet<string> | null =>
+    config(['-token', 'x'], given).destinations[0]!.events
+  expect([...(events(env) ?? [])]).toEqual(['MESSAGE_CREATE', 'MESSAGE_DELETE', 'NOT_YET_KNOWN'])
+  expect(events({})).toBeNull()
+  expect(events({ WHITELIST_EVENTS: '' })).toBeNull()
 })
 
 test('-prod is a switch with an optional value', () => {

@@ -15,7 +15,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   'src/base': { rooms: [], packages: [] },
   'src/discord': { rooms: ['src/base'], packages: [] },
   'src/etf': { rooms: ['src/base'], packages: [] },
-  'src/config': { rooms: ['src/base', 'src/discord'], packages: [] },
+  'src/config': { rooms: ['src/base', 'src/discord'], packages: ['yaml'] },
   'src/telemetry': { rooms: ['src/base'], packages: ['pino', 'pino-pretty', 'prom-client'] },
   'src/shard': { rooms: ['src/base', 'src/discord', 'src/etf'], packages: ['undici'] },
   'src/cache': {

@@ -1,0 +1,71 @@
+/** The destinations of the configuration, as the push runs them. */
+import type { Clock, Counters, Log, Random } from '../../src/base/index.ts'
+import type { DestinationConfig } from '../../src/config/index.ts'
+import {
+  type AckLane,
+  type AckLanes,
+  type Destination,
+  OptionalAcks,
+  type PushDrop,
+  RedisListDestination,
+  SubscribeDestination,
+} from '../../src/push/index.ts'
+
+export interface WiredDestinations {
+  readonly destinations: readonly Destination[]
+  /** The one that the gRPC listener serves; null for none. */
+  readonly subscribe: SubscribeDestination | null
+  readonly close: () => void
+}
+
+export function createDestinations(
+  configs: readonly DestinationConfig[],
+  deps: {
+    readonly clock: Clock
+    readonly random: Random
+    readonly log: Log
+    readonly counters: Counters
+    /** What Redis shows of the connections. */
+    readonly connectionName: string
+    /** A new lane of the acknowledgement marks. */
+    readonly lane: () => AckLane
+    readonly onDrop: (drop: PushDrop) => void
+  },
+): WiredDestinations {
+  const { connectionName, lane, ...common } = deps
+  const optional: OptionalAcks[] = []
+  let subscribe: SubscribeDestination | null = null
+  const destinations = configs.map((config): Destination => {
+    const { name, address, isRequired } = config
+    let acks: AckLanes = { direct: lane(), afterCache: lane() }
+    if (!isRequired) {
+      const optionalAcks = new OptionalAcks({ ...common, destination: name, acks })
+      optional.push(optionalAcks)
+      acks = optionalAcks.lanes
+    }
+    const options = {
+      ...common,
+      name,
+      isRequired,
+      limits: { eventsMax: config.queueEventsMax, bytesMax: config.queueBytesMax },
+      ...(config.events === null ? {} : { events: [...config.events] }),
+      acks,
+    }
+    if (address === null) return (subscribe = new SubscribeDestination(options))
+    return new RedisListDestination({
+      ...options,
+      address: address.reveal(),
+      connectionName,
+      keyPrefix: config.prefix,
+      payload: config.payload,
+      encoding: config.encoding,
+    })
+  })
+  return {
+    destinations,
+    subscribe,
+    close: () => {
+      for (const acks of optional) acks.close()
+    },
+  }
+}

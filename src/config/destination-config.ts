@@ -1,0 +1,72 @@
+import type { Secret } from '../base/index.ts'
+import { ConfigError } from './errors.ts'
+
+export type DestinationKind = 'redis-list' | 'grpc-subscribe'
+
+/** One place that events go to, by flags, MULTI_REDIS or a line of the -destinations file. */
+export interface DestinationConfig {
+  /** Label in logs and metrics. */
+  readonly name: string
+  readonly kind: DestinationKind
+  /** Of the Redis; null for grpc-subscribe. */
+  readonly address: Secret | null
+  readonly prefix: string
+  readonly payload: 'd' | 'envelope'
+  readonly encoding: 'etf' | 'json' | 'etf-bare'
+  /** Null: every event. */
+  readonly events: ReadonlySet<string> | null
+  readonly queueEventsMax: number
+  readonly queueBytesMax: number
+  /** Whether the shards wait for it: at the start, and while its queue is full. */
+  readonly isRequired: boolean
+}
+
+/** What the flags say, for what a destination does not say itself. */
+export type DestinationDefaults = Omit<
+  DestinationConfig,
+  'name' | 'kind' | 'address' | 'isRequired'
+>
+
+/**
+ * Host, port and database of a Redis address, without user and password: what two addresses have in
+ * common that mean the same server. Null: not an address.
+ */
+export function redisPlace(address: string): string | null {
+  const text = address.includes('://') ? address : `redis://${address}`
+  if (!URL.canParse(text)) return null
+  const { protocol, hostname, port, pathname } = new URL(text)
+  if (hostname === '' || (protocol !== 'redis:' && protocol !== 'rediss:')) return null
+  const db = pathname.replace(/^\//, '').replace(/^0+/, '')
+  return `${hostname}:${port === '' ? '6379' : port}${db === '' ? '' : `/${db}`}`
+}
+
+/**
+ * Refuses two destinations that are one: the same name, or the same lists, which would get each event twice.
+ *
+ * @param where says where a destination stands, for the message.
+ * @throws ConfigError CONFIG_DUPLICATE_DESTINATION
+ */
+export function refuseDuplicates(
+  destinations: readonly DestinationConfig[],
+  where: (index: number) => string,
+): void {
+  const names = new Map<string, number>()
+  const places = new Map<string, number>()
+  for (const [index, destination] of destinations.entries()) {
+    const { name, kind, address, prefix } = destination
+    const place = address === null ? kind : `${redisPlace(address.reveal()) ?? ''} ${prefix}`
+    const sameName = names.get(name)
+    const samePlace = places.get(place)
+    const first = sameName ?? samePlace
+    if (first !== undefined) {
+      const what = sameName === undefined ? 'goes to the same place as' : 'has the same name as'
+      throw new ConfigError(
+        'CONFIG_DUPLICATE_DESTINATION',
+        `${where(index)}: destination ${name} ${what} the one at ${where(first)}. Leave one of them away.`,
+        { destination: name },
+      )
+    }
+    names.set(name, index)
+    places.set(place, index)
+  }
+}

@@ -1,0 +1,200 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { ConfigError, type DestinationConfig, readGatewayConfig } from '../../src/config/index.ts'
+
+let folder: string
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'gateway-destinations-'))
+})
+
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true })
+})
+
+function destinations(
+  text: string,
+  argv: string[] = [],
+  env: Record<string, string> = {},
+): readonly DestinationConfig[] {
+  const file = join(folder, 'destinations.yaml')
+  writeFileSync(file, text)
+  return read(['-destinations', file, ...argv], env)
+}
+
+function read(argv: string[], env: Record<string, string> = {}): readonly DestinationConfig[] {
+  const command = readGatewayConfig(['-token', 'x', ...argv], env)
+  if (command.kind !== 'run') throw new Error(command.kind)
+  return command.config.destinations
+}
+
+function failure(work: () => unknown): ConfigError {
+  try {
+    work()
+  } catch (error) {
+    if (error instanceof ConfigError) return error
+    throw error
+  }
+  throw new Error('no error')
+}
+
+const TWO = `
+destinations:
+  - name: bots
+    kind: redis-list
+    address: redis://bob:hunter2@queue.example:6380/2
+    prefix: "bots:"
+    payload: envelope
+    encoding: json
+    events: [message_create, TYPING_START]
+    queue-events-max: 5000
+    queue-bytes-max: 2097152
+    required: true
+  - name: watchers
+    kind: grpc-subscribe
+`
+
+describe('-destinations', () => {
+  test('each has its own address, form, filter, limits and duty', () => {
+    const [bots, watchers] = destinations(TWO, ['-queue-events-max', '2000'], {
+      WHITELIST_EVENTS: 'GUILD_CREATE',
+    })
+    expect(bots!.address?.reveal()).toBe('redis://bob:hunter2@queue.example:6380/2')
+    expect(bots).toMatchObject({
+      name: 'bots',
+      kind: 'redis-list',
+      prefix: 'bots:',
+      payload: 'envelope',
+      encoding: 'json',
+      events: new Set(['MESSAGE_CREATE', 'TYPING_START']),
+      queueEventsMax: 5000,
+      queueBytesMax: 2_097_152,
+      isRequired: true,
+    })
+    expect(watchers).toMatchObject({
+      name: 'watchers',
+      kind: 'grpc-subscribe',
+      address: null,
+      events: new Set(['GUILD_CREATE']),
+      queueEventsMax: 2000,
+      isRequired: false,
+    })
+  })
+
+  test('JSON is read as well; the only destination is required unless it says otherwise', () => {
+    const one = { name: 'a', kind: 'redis-list', address: 'localhost' }
+    const json = (value: object): string => JSON.stringify({ destinations: [value] }, null, 2)
+    expect(destinations(json(one))).toMatchObject([{ isRequired: true, payload: 'd' }])
+    expect(destinations(json({ ...one, required: false }))).toMatchObject([{ isRequired: false }])
+  })
+
+  test.each([
+    ['payloda: d', 'CONFIG_UNKNOWN_KEY', ':6:5: "payloda" is not a key here; did you mean payload'],
+    ['events: [TYPING_STRAT]', 'CONFIG_UNKNOWN_EVENT', ':6:14: "TYPING_STRAT"'],
+    ['events: [TYPING_STRAT]', 'CONFIG_UNKNOWN_EVENT', 'did you mean TYPING_START'],
+    ['events: TYPING_START', 'CONFIG_DESTINATIONS_FILE', ':6:13: expected a list'],
+    ['encoding: jsno', 'CONFIG_DESTINATIONS_FILE', ':6:15: expected one of etf, json, etf-bare'],
+    ['encoding: jsno', 'CONFIG_DESTINATIONS_FILE', 'did you mean json'],
+    ['queue-events-max: 7', 'CONFIG_DESTINATIONS_FILE', 'a whole number from 1000 to 10000000'],
+    ['required: 1', 'CONFIG_DESTINATIONS_FILE', 'true or false'],
+    ['payload:', 'CONFIG_DESTINATIONS_FILE', '`payload`'],
+    [
+      'name: b',
+      'CONFIG_DESTINATIONS_FILE',
+      ':6:5: the text is neither YAML nor JSON (DUPLICATE_KEY)',
+    ],
+    ['payload: *other', 'CONFIG_DESTINATIONS_FILE', 'expected one of d, envelope'],
+    ['  payload: "d', 'CONFIG_DESTINATIONS_FILE', 'neither YAML nor JSON'],
+  ])('%s: %s with line and column', (line, code, part) => {
+    const error = failure(() =>
+      destinations(
+        `destinations:\n  - name: a\n    kind: redis-list\n    # of the bots\n    address: redis://bob:hunter2@h\n    ${line}\n`,
+      ),
+    )
+    expect(error.code).toBe(code)
+    expect(error.message).toContain(part)
+    expect(error.message).not.toContain('hunter2')
+  })
+
+  test.each([
+    ['', 'expected a map'],
+    ['destinations: 7', 'expected a list'],
+    ['destinations: []', 'expected 1 to 64'],
+    ['destinations: [7]', ':1:16: expected a map for each destination'],
+    ['destinations: [{kind: redis-list, address: h}]', '`name`'],
+    ['destinations: [{name: cache, kind: grpc-subscribe}]', 'other than cache'],
+    ['destinations: [{name: a b, kind: grpc-subscribe}]', 'letters, digits'],
+    ['destinations: [{name: a, kind: redis-lsit}]', 'did you mean redis-list'],
+    ['destinations: [{name: a, kind: redis-list}]', '`address`'],
+    ['destinations: [{name: a, kind: redis-list, address: "http://h"}]', '`address`'],
+    ['destinations: [{name: a, kind: grpc-subscribe, address: h}]', '"address" is not a key here'],
+    ['destination: []', 'did you mean destinations'],
+  ])('%j is refused', (text, part) => {
+    expect(failure(() => destinations(text)).message).toContain(part)
+  })
+
+  test.each([
+    ['{name: a, kind: redis-list, address: h2}', 'has the same name as'],
+    ['{name: b, kind: redis-list, address: "redis://u:hunter2@h:6379/0"}', 'the same place as'],
+  ])('the same destination twice is refused: %s', (second, part) => {
+    const text = `destinations:\n  - {name: a, kind: redis-list, address: h}\n  - ${second}\n`
+    const error = failure(() => destinations(text))
+    expect(error.code).toBe('CONFIG_DUPLICATE_DESTINATION')
+    expect(error.message).toContain(':3:5')
+    expect(error.message).toContain(part)
+    expect(error.message).not.toContain('hunter2')
+  })
+
+  test('other prefixes or databases of one server are other destinations', () => {
+    const line = (name: string, rest: string): string =>
+      `  - {name: ${name}, kind: redis-list, address: ${rest}}\n`
+    const text = `destinations:\n${line('a', 'h')}${line('b', 'h, prefix: "b:"')}${line('c', '"h:6379/1"')}`
+    expect(destinations(text).map(({ name }) => name)).toEqual(['a', 'b', 'c'])
+  })
+
+  test('a file that is not there is said', () => {
+    const error = failure(() => read(['-destinations', join(folder, 'nowhere.yaml')]))
+    expect(error.code).toBe('CONFIG_DESTINATIONS_FILE')
+    expect(error.message).toContain('nowhere.yaml')
+  })
+
+  test('is not given beside -redis or MULTI_REDIS', () => {
+    expect(failure(() => destinations(TWO, ['-redis', 'h'])).code).toBe('CONFIG_DESTINATIONS_TWICE')
+    const env = { MULTI_REDIS: '{"h:1":[]}' }
+    expect(failure(() => destinations(TWO, [], env)).code).toBe('CONFIG_DESTINATIONS_TWICE')
+  })
+})
+
+describe('MULTI_REDIS', () => {
+  test('has a whitelist per address, or the global one; none is required', () => {
+    const found = read(['-redis', 'localhost:6379', '-encoding', 'json'], {
+      MULTI_REDIS: '{"a:1":["message_create "],"redis://u:hunter2@b/3":[]}',
+      WHITELIST_EVENTS: 'TYPING_START',
+    })
+    expect(found).toMatchObject([
+      { name: 'a:1', events: new Set(['MESSAGE_CREATE']), isRequired: false, encoding: 'json' },
+      { name: 'b:6379/3', events: new Set(['TYPING_START']), isRequired: false },
+    ])
+    expect(found[1]!.address?.reveal()).toBe('redis://u:hunter2@b/3')
+  })
+
+  test.each([
+    ['{"redis://u:hunter2@a":', 'it is not JSON'],
+    ['[]', 'it is not an object'],
+    ['{}', 'it names no address'],
+    ['{"http://u:hunter2@a":[]}', 'address 1 cannot be read'],
+    ['{"redis://u:hunter2@a":"X"}', 'a:6379 needs an array'],
+  ])('%s is refused without showing an address', (text, part) => {
+    const error = failure(() => read([], { MULTI_REDIS: text }))
+    expect(error.code).toBe('CONFIG_MULTI_REDIS')
+    expect(error.message).toContain(part)
+    expect(error.message).not.toContain('hunter2')
+  })
+
+  test('the same server twice is refused', () => {
+    const error = failure(() => read([], { MULTI_REDIS: '{"a":[],"redis://a:6379":[]}' }))
+    expect(error.code).toBe('CONFIG_DUPLICATE_DESTINATION')
+  })
+})
