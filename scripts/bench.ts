@@ -4,9 +4,11 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { BENCH_FLAGS } from '../bench/flags.ts'
 import { messageOf, nearest } from '../src/base/index.ts'
+import { systemPlaces } from '../tests/support/binaries.ts'
 import { writeTable } from './bench-tables.ts'
 import { runCommand } from './command.ts'
 import { buildOracle, isOracleBuilt } from './oracle.ts'
+import { provideSystemPackages } from './system-packages.ts'
 
 /** Runs benches by name, compiled: a test runner's or loader's rewriting would distort what they measure. */
 
@@ -94,6 +96,8 @@ async function build(): Promise<void> {
     const result = await runCommand(tsc, ['-p', 'tsconfig.build.json'], { cwd: projectDir })
     if (result.code !== 0) throw new Error(`${result.line} failed:\n${result.output.trim()}`)
   }
+  const machine = { places: systemPlaces, isRoot: process.getuid?.() === 0, rootDir: '/' }
+  await provideSystemPackages({ ...machine, say: (line) => console.error(line) }, !isOracleBuilt())
   if (!isOracleBuilt()) {
     console.error('Compiling the rivals (tests/oracle).')
     await buildOracle()

@@ -15,7 +15,7 @@ describe('a fleet through kills, stops, outages and faults of Discord loses noth
 })
 
 async function run(seed: number): Promise<void> {
-  const argv = [`-seed=${seed}`, `-minutes=${MINUTES}`, '-workers=1', '-shards=4']
+  const argv = [`-seed=${seed}`, `-minutes=${MINUTES}`, '-workers=3', '-shards=8']
   const lines: string[] = []
   console.log(`npm run chaos -- ${argv.join(' ').replaceAll('=', ' ')}`)
   const flags = readChaosFlags(argv, seed) as ChaosFlags
