@@ -16,7 +16,7 @@ import { EventSource } from '../mixes.ts'
 const options = JSON.parse(process.argv[2]!) as GeneratorOptions
 /** Frames over all connections of a group; a cycle has no fewer than FRAMES_MIN. */
 const FRAMES = 28_800
-const FRAMES_MIN = 20
+const FRAMES_MIN = 8
 const TICK_MS = 1
 /** What an overloaded generator may owe; the rest is not sent at all. */
 const OWED_MS_MAX = 250
