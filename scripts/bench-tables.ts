@@ -1,20 +1,7 @@
 /** The tables of bench/README.md, from the JSON rows of the benches: `npm run bench -- all -write`. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
-
-interface Row {
-  readonly bench: string
-  readonly row: string
-  readonly unit: string
-  readonly ours: number | null
-  readonly rival: number | null
-  readonly rival_name: string
-  readonly ratio: number | null
-  readonly spread: readonly [number, number]
-  readonly aim: string
-  readonly met: boolean
-  readonly correct: boolean
-}
+import type { Row } from '../bench/report.ts'
 
 /** Replaces what stands between `<!-- rows <bench> -->` and `<!-- end -->`; a bench without the mark is left out. */
 export function writeTable(path: string, bench: string, lines: readonly string[]): boolean {
