@@ -11,11 +11,7 @@ export interface WorldGuild {
   readonly [key: string]: unknown
 }
 
-/**
- * Lists of the world's guild that State keeps as rows of their own or that the intents hide; and
- * member_count, which no event carries between two GUILD_CREATEs: a repeated GUILD_MEMBER_ADD, which
- * Discord sends at times and so does the world, counts twice for any client.
- */
+/** Lists of the world's guild that State keeps as rows of their own or that the intents hide. */
 const NOT_COMPARED = new Set([
   'channels',
   'hidden_channel_ids',
@@ -31,7 +27,6 @@ const NOT_COMPARED = new Set([
   'presences',
   'voice_states',
   'bans',
-  'member_count',
   'unavailable',
 ])
 

@@ -7,6 +7,8 @@ import type { Batch } from './batch.ts'
 import { MEMBER_COUNTS_SQL } from './member-counts.ts'
 import { MEMBERSHIP_SQL } from './membership-changes.ts'
 import type { RowSet } from './row-set.ts'
+import type { Stage } from './stage.ts'
+import { MEMBERS } from './tables.ts'
 import { changesAfter, changesBefore, type WideStatement } from './wide-changes.ts'
 
 /** Objects of one statement, as terms: what is turned into JSON at a time, without a pause. */
@@ -48,6 +50,7 @@ export class BatchStatements {
     for (const stage of batch.stages) {
       for (const change of changesBefore(stage, fleetName, lost)) yield whole(change)
       for (const rows of stage.tables()) {
+        if (rows.table === MEMBERS) yield* countsOf(stage, lost)
         for (const part of this.#parts(rows, rows.order(lost))) {
           const statement = this.ofRows(rows, part, onPoison)
           if (statement !== null) yield statement
@@ -58,10 +61,6 @@ export class BatchStatements {
         yield whole({ name: 'gateway_membership', text: MEMBERSHIP_SQL, values: membership })
       }
       for (const change of changesAfter(stage, lost)) yield whole(change)
-      const counts = stage.counts.parameters(lost)
-      if (counts !== null) {
-        yield whole({ name: 'gateway_member_counts', text: MEMBER_COUNTS_SQL, values: counts })
-      }
     }
   }
 
@@ -112,6 +111,14 @@ export class BatchStatements {
         ? null
         : { ...base, order: sound, values: rows.parameters(sound, this.#scratch) }
     }
+  }
+}
+
+/** Before the members: their rows tell who was there. A move always comes with a member's row. */
+function* countsOf(stage: Stage, lost: ReadonlySet<number>): Generator<BatchStatement> {
+  const values = stage.counts.parameters(lost)
+  if (values !== null) {
+    yield whole({ name: 'gateway_member_counts', text: MEMBER_COUNTS_SQL, values })
   }
 }
 

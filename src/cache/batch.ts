@@ -3,6 +3,7 @@
  * Guilds are independent of each other, so each guild's changes go to the earliest stage that keeps their order.
  */
 import type { Fence } from './fences.ts'
+import type { MemberCounts } from './member-counts.ts'
 import type { RowSet } from './row-set.ts'
 import { Stage } from './stage.ts'
 import type { Table } from './tables.ts'
@@ -93,9 +94,9 @@ export class Batch {
     return this.#place(guild, AFTER)
   }
 
-  /** Where a move of member_count belongs. */
-  counting(): Stage {
-    return this.stages.at(-1) ?? this.#stage(0)
+  /** Where a move of the guild's member_count belongs: with the rows that tell of it. */
+  counting(guild: string): MemberCounts {
+    return this.#place(guild, ROWS).counts
   }
 
   /** A stage that comes after everything so far and before everything later. */

@@ -1,41 +1,75 @@
 /**
- * Moves of member_count, which no member event carries. A move counts only with a sequence above the one
- * that the guild's row holds of the same session, so a replay moves nothing twice, and the order towards
- * the rows of the same stage does not matter.
+ * Moves of member_count, which no member event carries. Discord may send an event again, under another sequence
+ * too, and a replay brings it under its own; so what the rows tell of the member comes first:
+ *
+ *   added     counts unless there is a row: who is there may be added again
+ *   removed   counts if there is a row; without one in a list that is complete, he was counted before; else if
+ *             (session, sequence) is above what the guild's row holds
+ *
+ * Whatever a replay removes and adds again is counted both times. See [Discord Docs/Gateway Events#guild-member-add].
  */
-import { idArray, int4Array, int8Array } from './binary-array.ts'
+import { charArray, idArray, int4Array, int8Array } from './binary-array.ts'
 
+const UNKNOWN = 0x3f // '?': the database tells
+const PRESENT = 0x50 // 'P'
+const ABSENT = 0x41 // 'A'
+
+/** $1 guilds, $2 users, $3 "char"[] of rows before, $4 moves, $5 sequences (0: not a new one), $6 sessions. */
 export const MEMBER_COUNTS_SQL = `with moved as (
-  select g.id, sum(m.move) as move, max(m.sequence) as sequence
-  from unnest($1::int8[], $2::int4[], $3::int8[], $4::text[]) as m (id, move, sequence, session_id)
-  join guilds g on g.id = m.id and g.count_session_id = m.session_id and g.count_sequence < m.sequence
+  select g.id, max(m.sequence) filter (where m.session_id = g.count_session_id) as sequence, sum(case
+    when case m.was when '?' then t.user_id is not null else m.was = 'P' end then least(m.move, 0)
+    when m.move > 0 then 1
+    when g.members_complete or m.session_id <> g.count_session_id or m.sequence <= g.count_sequence then 0
+    else -1 end) as move
+  from unnest($1::int8[], $2::int8[], $3::"char"[], $4::int4[], $5::int8[], $6::text[])
+    as m (id, user_id, was, move, sequence, session_id)
+  join guilds g on g.id = m.id
+  left join members t on m.was = '?' and t.guild_id = m.id and t.user_id = m.user_id
   group by g.id
 )
 update guilds g
-set data = case when jsonb_typeof(g.data->'member_count') = 'number'
-      then g.data || jsonb_build_object('member_count', (g.data->>'member_count')::numeric + moved.move)
+set data = case when jsonb_typeof(g.data->'member_count') = 'number' and moved.move <> 0
+      then g.data || jsonb_build_object('member_count', greatest((g.data->>'member_count')::numeric + moved.move, 0))
       else g.data end,
-    count_sequence = moved.sequence
-from moved where g.id = moved.id`
+    count_sequence = greatest(g.count_sequence, moved.sequence)
+from moved where g.id = moved.id and (moved.move <> 0 or moved.sequence > g.count_sequence)`
+
+interface Member {
+  /** 8 characters each. */
+  readonly guild: string
+  readonly user: string
+  /** Whether there is a row, as far as the batch tells; null: only the database does. */
+  readonly wasMember: boolean | null
+}
 
 export class MemberCounts {
   readonly #guilds: string[] = []
+  readonly #users: string[] = []
+  readonly #were: number[] = []
   readonly #moves: number[] = []
   readonly #sequences: number[] = []
   readonly #sessions: string[] = []
   readonly #shards: number[] = []
+  /** Guild → the last move's session and sequence: a replay within the batch is none. */
+  readonly #last = new Map<string, { readonly sessionId: string; readonly sequence: number }>()
 
   get count(): number {
     return this.#guilds.length
   }
 
-  /** @param guild 8 characters @param move +1 or -1 */
-  add(guild: string, move: number, shardId: number, sessionId: string, sequence: number): void {
+  /** @param move +1 or -1 */
+  add(member: Member, move: number, shardId: number, sessionId: string, sequence: number): void {
+    const { guild, user, wasMember } = member
+    const last = this.#last.get(guild)
+    const isNew = last?.sessionId !== sessionId || last.sequence < sequence
+    if (isNew) this.#last.set(guild, { sessionId, sequence })
     this.#guilds.push(guild)
+    this.#users.push(user)
+    this.#were.push(wasMember === null ? UNKNOWN : wasMember ? PRESENT : ABSENT)
     this.#moves.push(move)
     this.#shards.push(shardId)
     this.#sessions.push(sessionId)
-    this.#sequences.push(sequence)
+    this.#sequences.push(isNew ? sequence : 0)
   }
 
   /** Parameters of one statement; all moves of a guild must be in the same one. Null: nothing to do. */
@@ -45,6 +79,8 @@ export class MemberCounts {
     if (kept.length === 0) return null
     return [
       idArray(kept.map((i) => this.#guilds[i]!)),
+      idArray(kept.map((i) => this.#users[i]!)),
+      charArray(this.#were, kept),
       int4Array(kept.map((i) => this.#moves[i]!)),
       int8Array(kept.map((i) => this.#sequences[i]!)),
       kept.map((i) => this.#sessions[i]!),

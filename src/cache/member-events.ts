@@ -7,6 +7,7 @@ import type { Batch } from './batch.ts'
 import type { CacheEvent, EventHandler } from './cache-event.ts'
 import { Ids } from './ids.ts'
 import { writeObject, writeWhole } from './objects.ts'
+import type { RowSet } from './row-set.ts'
 import {
   BANS,
   DELETE,
@@ -84,9 +85,9 @@ export class MemberEvents {
     const guild = this.#readMember(event)
     if (guild === null) return
     const rows = batch.rows(guild, MEMBERS)
+    if (move !== 0) this.#count(event, batch, guild, rows, move)
     const at = writeObject(rows.arena, event.bytes, event.start, event.end, WITHOUT_GUILD)
     rows.set(this.#ids.bytes, change, at, event.shardId, event.sequence)
-    if (move !== 0) this.#count(event, batch, guild, move)
   }
 
   #onMemberRemove(event: CacheEvent, batch: Batch): void {
@@ -94,18 +95,22 @@ export class MemberEvents {
     if (guild === null) return
     const ids = this.#ids
     const { shardId, sequence } = event
-    batch.rows(guild, MEMBERS).set(ids.bytes, DELETE, 0, shardId, sequence)
+    const rows = batch.rows(guild, MEMBERS)
+    this.#count(event, batch, guild, rows, -1)
+    rows.set(ids.bytes, DELETE, 0, shardId, sequence)
     batch.rows(guild, VOICE_STATES).set(ids.bytes, DELETE, 0, shardId, sequence)
     const user = ids.text(1)
     ids.write(0, user)
     ids.write(1, guild)
     batch.rows(guild, PRESENCE).set(ids.bytes, DELETE, 0, shardId, sequence)
-    this.#count(event, batch, guild, -1)
   }
 
-  /** member_count is in no member event: it is kept by counting. */
-  #count(event: CacheEvent, batch: Batch, guild: string, move: number): void {
-    batch.counting().counts.add(guild, move, event.shardId, event.sessionId, event.sequence)
+  /** member_count is in no member event: it is kept by counting. Before the row is changed. */
+  #count(event: CacheEvent, batch: Batch, guild: string, rows: RowSet, move: number): void {
+    const change = rows.changeOf(this.#ids.bytes)
+    const wasMember = change === undefined ? null : change !== DELETE
+    const member = { guild, user: this.#ids.text(1), wasMember }
+    batch.counting(guild).add(member, move, event.shardId, event.sessionId, event.sequence)
   }
 
   #onChunk(event: CacheEvent, batch: Batch): void {

@@ -93,6 +93,12 @@ export class RowSet {
     this.#sequences[row] = sequence
   }
 
+  /** What happens to a row so far. @param ids as `set` has it */
+  changeOf(ids: Buffer): RowChange | undefined {
+    const row = this.#rows.get(ids.toString('latin1', 0, this.table.keyCount * 8))
+    return row === undefined ? undefined : this.#changes[row]
+  }
+
   /**
    * Keys of the rows that were put: what a list leaves in the table. A row that is only merged was not
    * in the list: what is stored of it goes first, so that it begins anew.

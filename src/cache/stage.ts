@@ -3,9 +3,8 @@
  * have to come before something of its guild that is already here goes to the next stage.
  *
  *   before   whole lists: delete what a list that is put here does not hold
- *   rows     one change per key, and membership
+ *   rows     one change per key, and membership; member_count between those of guilds and those of members
  *   after    wide changes: threads of a channel, a role of all members, everything of a guild
- *   counts   member_count, which looks at sequences and not at order
  */
 import { MemberCounts } from './member-counts.ts'
 import { MembershipChanges } from './membership-changes.ts'

@@ -528,6 +528,55 @@ describe.each(KINDS)('cache on %s', (kind) => {
       expect(await memberCount()).toBe(49)
     })
 
+    it.each(['one by one', 'in one batch'])(
+      'counts who comes or goes twice once, told %s',
+      async (how) => {
+        const tell = (...events: Parameters<typeof cache.commit>): Promise<void> =>
+          how === 'in one batch'
+            ? cache.commit(...events)
+            : events.reduce((before, event) => before.then(() => cache.commit(event)), done)
+        const done = Promise.resolve()
+        const add = (n: number) => ['GUILD_MEMBER_ADD', { guild_id: GUILD, ...member(n) }] as const
+        const remove = (n: number) =>
+          ['GUILD_MEMBER_REMOVE', { guild_id: GUILD, user: user(n) }] as const
+        await tell(['GUILD_CREATE', guildCreate(), { sequence: 10 }])
+        // Who is there may be added again. See [Discord Docs/Gateway Events#guild-member-add].
+        await tell([...add(1)], [...add(3)], [...add(3)], [...remove(9)])
+        expect(await memberCount()).toBe(3)
+        await tell([...remove(1)], [...remove(1)], [...add(1)], [...add(1)], [...remove(2)])
+        expect(await memberCount()).toBe(2)
+        expect((await ids('members', 'user_id')).length).toBe(2)
+      },
+    )
+
+    it('counts by what its rows tell where they do not tell all', async () => {
+      const large = guildCreate({ member_count: 500, large: true, members: [member(1)] })
+      await cache.commit(['GUILD_CREATE', large, { sequence: 10 }])
+      const add = (n: number): object => ({ guild_id: GUILD, ...member(n) })
+      const remove = (n: number): object => ({ guild_id: GUILD, user: user(n) })
+      await cache.commit(['GUILD_MEMBER_ADD', add(1), { sequence: 11 }])
+      await cache.commit(['GUILD_MEMBER_ADD', add(2), { sequence: 12 }])
+      await cache.commit(['GUILD_MEMBER_ADD', add(2), { sequence: 13 }])
+      expect(await memberCount()).toBe(501)
+      // No row tells of user 7: the sequence decides, and a replay brings it again.
+      const replay = async (): Promise<void> => {
+        await cache.commit(
+          ['GUILD_MEMBER_REMOVE', remove(7), { sequence: 14 }],
+          ['GUILD_MEMBER_REMOVE', remove(1), { sequence: 15 }],
+          ['GUILD_MEMBER_ADD', add(1), { sequence: 16 }],
+          ['GUILD_MEMBER_ADD', add(8), { sequence: 17 }],
+          ['GUILD_MEMBER_REMOVE', remove(8), { sequence: 18 }],
+        )
+      }
+      await replay()
+      expect(await memberCount()).toBe(500)
+      await replay()
+      expect(await memberCount()).toBe(500)
+      cache.write('GUILD_MEMBER_REMOVE', remove(9), { sequence: 19 })
+      await cache.commit(['GUILD_MEMBER_REMOVE', remove(9), { sequence: 19 }])
+      expect(await memberCount()).toBe(499)
+    })
+
     it('replays from its beginning to the same state', async () => {
       const replay = async (): Promise<void> => {
         await cache.commit(['GUILD_CREATE', guildCreate(), { sequence: 10 }])

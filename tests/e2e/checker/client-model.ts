@@ -34,6 +34,8 @@ const TOUCHING =
 class ClientModel {
   readonly #rows = new GuildRows()
   readonly #lifecycle = new Lifecycle()
+  /** Guilds of which every member is known. */
+  readonly #allMembers = new Set<string>()
 
   get state(): State {
     const membership = new Map(
@@ -45,13 +47,15 @@ class ClientModel {
   /** @param d what the line's bytes say. */
   apply(line: LedgerLine, d: JsonMap): void {
     const guildClass = this.#lifecycle.apply(line, d)
-    if (line.t === 'READY') this.#afterReady()
+    if (line.t === 'READY') this.#afterReady(d)
     else if (line.t === 'GUILD_CREATE') this.#onGuildCreate(d, guildClass)
     else if (line.t === 'GUILD_DELETE') this.#onGuildDelete(d, guildClass)
     else this.#onEvent(line.t, d, guildOf(d))
   }
 
-  #afterReady(): void {
+  #afterReady(d: JsonMap): void {
+    // What happened between two sessions was not told.
+    for (const { id } of maps(d['guilds'])) this.#allMembers.delete(textOf(id))
     for (const id of this.#lifecycle.leftByReady.splice(0)) this.#rows.removeGuild(id)
     for (const [id, state] of this.#lifecycle.guilds) {
       if (state === 'unavailable') this.#mark(id)
@@ -77,7 +81,10 @@ class ClientModel {
     for (const state of maps(d['voice_states'])) this.#putVoiceState(guild, state)
     const members = maps(d['members'])
     // Only a list of all members says who is no longer there.
-    if (members.length >= Number(d['member_count'])) this.#rows.sweep('members', guild)
+    if (members.length >= Number(d['member_count'])) {
+      this.#rows.sweep('members', guild)
+      this.#allMembers.add(guild)
+    } else this.#allMembers.delete(guild)
     for (const member of members) this.#putMember(guild, member)
     if (Number(d['member_count']) <= PRESENCES_LISTED_MAX) this.#rows.sweep('presence', guild)
     for (const presence of maps(d['presences'])) this.#putPresence(guild, presence)
@@ -90,6 +97,7 @@ class ClientModel {
   }
 
   #mark(guild: string): void {
+    this.#allMembers.delete(guild)
     const row = this.#rows.get('guilds', guild, '')
     if (row !== undefined) this.#rows.put('guilds', guild, '', { ...row, unavailable: true })
   }
@@ -189,16 +197,19 @@ class ClientModel {
   #onPerson(t: string, d: JsonMap, guild: string): void {
     switch (t) {
       case 'GUILD_MEMBER_ADD':
-        this.#putMember(guild, d)
-        return this.#count(guild, 1)
+        // It may come for who is there already. See [Discord Docs/Gateway Events#guild-member-add].
+        if (this.#rows.get('members', guild, userOf(d)) === undefined) this.#count(guild, 1)
+        return this.#putMember(guild, d)
       case 'GUILD_MEMBER_UPDATE':
         return this.#rows.merge('members', guild, userOf(d), without(d, ['guild_id']), true)
       case 'GUILD_MEMBER_REMOVE': {
         const id = userOf(d)
+        const isKnown = this.#rows.get('members', guild, id) !== undefined
+        if (isKnown || !this.#allMembers.has(guild)) this.#count(guild, -1)
         for (const table of ['members', 'voice_states', 'presence'] as const) {
           this.#rows.delete(table, guild, id)
         }
-        return this.#count(guild, -1)
+        return
       }
       case 'GUILD_MEMBERS_CHUNK':
         for (const member of maps(d['members'])) this.#putMember(guild, member)
@@ -217,7 +228,7 @@ class ClientModel {
     }
   }
 
-  /** No member event carries member_count: it is counted. */
+  /** No member event carries member_count: it is counted, by the rows where they tell. */
   #count(guild: string, move: number): void {
     const data = this.#rows.get('guilds', guild, '')?.['data'] as JsonMap | undefined
     const count = data?.['member_count']
