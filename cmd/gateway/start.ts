@@ -31,6 +31,7 @@ import {
 import type { Metrics } from '../../src/telemetry/index.ts'
 import { openCluster } from './cluster.ts'
 import { ManagerControl } from './control.ts'
+import { GatewayHealth } from './health.ts'
 import { createDestinations } from './destinations.ts'
 
 export interface GatewayDeps {
@@ -248,7 +249,12 @@ async function start(
     gaps,
     userAgent,
     onFatal,
+    hasShardSeries: config.hasShardMetrics,
   })
+  const startedAt = clock.monotonic()
+  metrics.gauge('gateway_build_info', () => 1, { version, node: process.versions.node })
+  metrics.gauge('gateway_uptime_seconds', () => (clock.monotonic() - startedAt) / 1000)
+  metrics.gauge('gateway_guilds_awaited', () => lifecycle.awaitedCount(clock.now()))
 
   const control = new ManagerControl({ version, manager, shardCount, clock })
   closers.push(() => Promise.resolve(control.stop()))
@@ -267,12 +273,23 @@ async function start(
     log.info('serving gRPC', { address: server.address })
   }
   if (config.httpAddress !== null) {
+    const health = new GatewayHealth({
+      clock,
+      shards: () => manager.status(),
+      destinations: config.destinations,
+      stats: () => push.stats(),
+      askDatabase: () => database.query('select 1'),
+      guildsAwaited: () => lifecycle.awaitedCount(clock.now()),
+      isInFleet: config.etcd !== null,
+    })
+    closers.push(() => Promise.resolve(health.stop()))
     const server = await startHttpServer({
       address: config.httpAddress,
       flag: 'http',
       version,
       clock,
       log,
+      health,
       metrics,
       ...(database.kind === 'embedded'
         ? {

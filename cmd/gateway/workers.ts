@@ -22,6 +22,7 @@ import {
 import type { GatewayConfig } from '../../src/config/index.ts'
 import { startHttpServer } from '../../src/server/index.ts'
 import { GrpcFront } from './grpc-front.ts'
+import { workersHealth } from './workers-health.ts'
 import { joinMetrics } from './worker-metrics.ts'
 
 /** A worker that ran for so long has recovered: its next end begins with the shortest pause again. */
@@ -97,6 +98,7 @@ export class WorkerParent {
         version,
         clock,
         log,
+        health: workersHealth(this.#workers),
         metrics: {
           contentType: 'text/plain; version=0.0.4; charset=utf-8',
           render: () => this.#metrics(),

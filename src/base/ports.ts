@@ -17,11 +17,22 @@ export interface Counter {
   value: number
 }
 
+/** Values by size: `observe` adds to numbers in an array, a scrape reads them. */
+export interface Histogram {
+  observe(value: number): void
+}
+
+export type Labels = Readonly<Record<string, string>>
+
 export interface Counters {
   /** The counter of this name and these labels; the same object each time. Names end in `_total`. */
   counter(name: string, labels?: Readonly<Record<string, string>>): Counter
   /** Registers a value that is read at scrape time. Registering again replaces the reader. */
-  gauge(name: string, read: () => number, labels?: Readonly<Record<string, string>>): void
+  gauge(name: string, read: () => number, labels?: Labels): void
+  /** The histogram of this name and these labels; `bounds` are the buckets' upper ends, ascending. */
+  histogram(name: string, bounds: readonly number[], labels?: Labels): Histogram
+  /** Series that come and go, one per shard: `read` adds those of the moment, at scrape time. */
+  series(name: string, read: (add: (value: number, labels: Labels) => void) => void): void
 }
 
 export const silentLog: Log = {
@@ -53,6 +64,11 @@ export function memoryCounters(): Counters & {
     gauge(name, read, labels) {
       gauges.set(keyOf(name, labels), read)
     },
+    histogram(name, _bounds, labels) {
+      const count = this.counter(`${name}_count`, labels)
+      return { observe: () => void count.value++ }
+    },
+    series: () => undefined,
     read(name, labels) {
       const key = keyOf(name, labels)
       return counters.get(key)?.value ?? gauges.get(key)?.() ?? 0

@@ -5,7 +5,7 @@
 import pg from 'pg'
 import type { Batch } from './batch.ts'
 import type { BatchStatement, BatchStatements, PoisonRow } from './batch-statements.ts'
-import type { Connection, Queryable } from './database.ts'
+import type { Connection, Transaction } from './database.ts'
 import { isSameFence, lockShared, readFences } from './fences.ts'
 
 /** Bytes on their way at a time: the next statement is made while the database works on the last. */
@@ -25,8 +25,16 @@ export interface BatchResult {
   /** Shards whose fence was not the stored one: their rows were left out. */
   readonly lost: readonly number[]
   readonly poison: readonly PoisonRow[]
-  /** Rows that were sent; those that did not change are among them. */
+  /** Rows that were sent. */
   readonly rows: number
+  /** Those of them that the database had already as they are. */
+  readonly unchangedRows: number
+}
+
+/** Rows of one transaction; complete when it has committed. */
+interface Tally {
+  sent: number
+  changed: number
 }
 
 export interface BatchTransactionDeps {
@@ -41,44 +49,60 @@ export function commitBatch(
   isolated: boolean,
   deps: BatchTransactionDeps,
 ): Promise<BatchResult> {
-  return deps.connection.transaction(async (tx) => {
-    const shards = [...batch.shards.keys()].sort((a, b) => a - b)
-    const locked = lockShared(tx, shards)
-    const stored = readFences(tx, deps.fleetName, shards)
-    const [, fences] = await Promise.all([locked, stored])
-    const lost = new Set(
-      shards.filter((shard) => !isSameFence(fences.get(shard), batch.shards.get(shard)?.fence)),
-    )
-    const poison: PoisonRow[] = []
-    const onPoison = (row: PoisonRow): void => {
-      poison.push(row)
-    }
-    const statements = deps.statements.of(batch, deps.fleetName, lost, onPoison)
-    let rows = 0
-    if (isolated) {
-      for (const statement of statements) {
-        rows += statement.order.length
-        await writeIsolated(tx, statement, deps.statements, onPoison)
-      }
-    } else {
-      rows = await writePipelined(tx, statements)
-    }
-    return { lost: [...lost], poison, rows }
-  })
+  const tally: Tally = { sent: 0, changed: 0 }
+  return deps.connection
+    .transaction((tx) => write(tx, batch, isolated, deps, tally))
+    .then((result) => ({
+      ...result,
+      rows: tally.sent,
+      unchangedRows: Math.max(0, tally.sent - tally.changed),
+    }))
 }
 
-/** What is still on its way at the end goes with the COMMIT, which fails if it fails. @returns rows */
+async function write(
+  tx: Transaction,
+  batch: Batch,
+  isolated: boolean,
+  deps: BatchTransactionDeps,
+  tally: Tally,
+): Promise<Pick<BatchResult, 'lost' | 'poison'>> {
+  const shards = [...batch.shards.keys()].sort((a, b) => a - b)
+  const locked = lockShared(tx, shards)
+  const stored = readFences(tx, deps.fleetName, shards)
+  const [, fences] = await Promise.all([locked, stored])
+  const lost = new Set(
+    shards.filter((shard) => !isSameFence(fences.get(shard), batch.shards.get(shard)?.fence)),
+  )
+  const poison: PoisonRow[] = []
+  const onPoison = (row: PoisonRow): void => {
+    poison.push(row)
+  }
+  const statements = deps.statements.of(batch, deps.fleetName, lost, onPoison)
+  if (isolated) {
+    for (const statement of statements) {
+      await writeIsolated(tx, statement, deps.statements, onPoison, tally)
+    }
+  } else {
+    await writePipelined(tx, statements, tally)
+  }
+  return { lost: [...lost], poison }
+}
+
+/** What is still on its way at the end goes with the COMMIT, which fails if it fails. */
 async function writePipelined(
-  tx: Queryable,
+  tx: Transaction,
   statements: Iterable<BatchStatement>,
-): Promise<number> {
-  let rows = 0
+  tally: Tally,
+): Promise<void> {
   const pending: { readonly written: Promise<unknown>; readonly bytes: number }[] = []
   let pendingBytes = 0
   for (const { text, values, name, order } of statements) {
-    rows += order.length
     const bytes = byteLength(values)
-    const written = tx.query(text, values, name)
+    tally.sent += order.length
+    const written = tx.change(text, values, name).then((changed) => {
+      // Statements without rows of their own (wide changes) are not part of the sum.
+      if (order.length > 0) tally.changed += changed
+    })
     written.catch(() => undefined)
     pending.push({ written, bytes })
     pendingBytes += bytes
@@ -88,7 +112,6 @@ async function writePipelined(
       await first.written
     }
   }
-  return rows
 }
 
 function byteLength(values: readonly unknown[]): number {
@@ -98,15 +121,18 @@ function byteLength(values: readonly unknown[]): number {
 }
 
 async function writeIsolated(
-  tx: Queryable,
+  tx: Transaction,
   statement: BatchStatement,
   statements: BatchStatements,
   onPoison: (row: PoisonRow) => void,
+  tally: Tally,
 ): Promise<void> {
   await tx.query('savepoint gateway_row')
   try {
-    await tx.query(statement.text, statement.values, statement.name)
+    const changed = await tx.change(statement.text, statement.values, statement.name)
     await tx.query('release savepoint gateway_row')
+    tally.sent += statement.order.length
+    if (statement.order.length > 0) tally.changed += changed
     return
   } catch (error) {
     if (!isDataError(error)) throw error
@@ -125,7 +151,7 @@ async function writeIsolated(
     const middle = order.length >> 1
     for (const half of [order.slice(0, middle), order.slice(middle)]) {
       const part = statements.ofRows(rows, half, onPoison)
-      if (part !== null) await writeIsolated(tx, part, statements, onPoison)
+      if (part !== null) await writeIsolated(tx, part, statements, onPoison, tally)
     }
   }
 }

@@ -103,6 +103,7 @@ export class CacheWriter {
     this.#events = counters.counter('gateway_cache_events_total')
     this.#poisonRows = counters.counter('gateway_cache_poison_rows_total')
     counters.gauge('gateway_cache_pending_rows', () => sum(this.#lanes, (lane) => lane.rowCount))
+    counters.gauge('gateway_cache_away', () => (this.#lanes.some((lane) => lane.isAway) ? 1 : 0))
     counters.gauge('gateway_cache_pending_bytes', () => sum(this.#lanes, (lane) => lane.byteCount))
   }
 

@@ -4,7 +4,7 @@
 import type { Duplex } from 'node:stream'
 import pg from 'pg'
 import { redactUrl } from '../base/index.ts'
-import type { Connection, Queryable } from './database.ts'
+import type { Connection, Transaction } from './database.ts'
 import { CacheError } from './errors.ts'
 import { Turns } from './turns.ts'
 
@@ -51,7 +51,7 @@ export class ClientConnection implements Connection {
     })
   }
 
-  transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
+  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     return this.#turns.take(() => this.#transaction(work))
   }
 
@@ -68,30 +68,36 @@ export class ClientConnection implements Connection {
     await client.end().catch(() => undefined)
   }
 
-  async #transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
+  async #transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     const client = this.#client ?? (await this.#open())
     let failure: { readonly error: unknown } | null = null
-    const tx: Queryable = {
-      query: async <Row>(text: string, values?: readonly unknown[], name?: string) =>
-        (await this.#run(client, text, values, name)).rows as Row[],
-    }
-    const issue: Queryable['query'] = (text, values, name) => {
-      const issued = tx.query<never>(text, values, name)
-      issued.catch((error: unknown) => {
+    const issue = async (
+      text: string,
+      values?: readonly unknown[],
+      name?: string,
+    ): Promise<pg.QueryResult> => {
+      try {
+        return await this.#run(client, text, values, name)
+      } catch (error) {
         failure ??= { error }
-      })
-      return issued
+        throw error
+      }
     }
     issue('begin').catch(() => undefined)
     try {
-      const result = await work({ query: issue })
+      const result = await work({
+        query: <Row>(text: string, values?: readonly unknown[], name?: string) =>
+          unwatched(issue(text, values, name).then(({ rows }) => rows as Row[])),
+        change: (text, values, name) =>
+          unwatched(issue(text, values, name).then(({ rowCount }) => rowCount ?? 0)),
+      })
       // Behind the statements that are still on their way: Postgres rolls back if one of them fails, and says so.
       const { command } = await this.#run(client, 'commit')
       if (command === 'COMMIT') return result
       throw (failure as { readonly error: unknown } | null)?.error ?? new Error('rolled back')
     } catch (error) {
       // A client that broke has nothing to roll back: the server does it by itself.
-      if (this.#client === client) await tx.query('rollback').catch(() => undefined)
+      if (this.#client === client) await this.#run(client, 'rollback').catch(() => undefined)
       throw error
     }
   }
@@ -161,6 +167,12 @@ export class ClientConnection implements Connection {
     this.#client = client
     return client
   }
+}
+
+/** Whoever does not wait for the statement learns of its failure by the COMMIT. */
+function unwatched<T>(issued: Promise<T>): Promise<T> {
+  issued.catch(() => undefined)
+  return issued
 }
 
 /** The socket, which pg keeps to itself. Since pg 8; there is no public way to cork it. */

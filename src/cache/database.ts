@@ -19,12 +19,17 @@ export interface Queryable {
   query<Row>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]>
 }
 
+export interface Transaction extends Queryable {
+  /** Runs a statement that writes. @returns how many rows it inserted, updated or deleted */
+  change(text: string, values: readonly unknown[], name: string): Promise<number>
+}
+
 export interface Connection extends Queryable {
   /**
    * Runs `work` between BEGIN and COMMIT; ROLLBACK when it throws. Statements need not be awaited: they are
    * pipelined, and when one of them fails the transaction is rolled back and rejects with the first failure.
    */
-  transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>
+  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>
   close(): Promise<void>
 }
 

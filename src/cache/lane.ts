@@ -10,6 +10,7 @@ import {
   backoffMs,
   type Clock,
   type Counters,
+  type Histogram,
   type Log,
   messageOf,
   type Random,
@@ -34,6 +35,9 @@ const BATCH_ROWS_MAX = 20_000
 /** A transaction that is not through after this long: pushes stop waiting for it. */
 const AWAY_AFTER_MS = 2000
 const RETRY = { baseMs: 50, maxMs: 5000 } as const
+
+const BATCH_ROWS = [1, 10, 100, 1000, 5000, 20_000]
+const COMMIT_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
 
 export interface LaneLimits {
   readonly rowsMax: number
@@ -78,9 +82,14 @@ export class Lane {
   #waiting: { readonly ticket: number; readonly resolve: () => void }[] = []
   #connection: Promise<Connection> | null = null
   readonly #stopped = new AbortController()
+  readonly #batchRows: Histogram
+  readonly #commitSeconds: Histogram
 
   constructor(deps: LaneDeps) {
     this.#deps = deps
+    const { counters } = deps
+    this.#batchRows = counters.histogram('gateway_cache_batch_rows', BATCH_ROWS)
+    this.#commitSeconds = counters.histogram('gateway_cache_commit_seconds', COMMIT_SECONDS)
     this.#open = new Batch(1)
     this.#statements = new BatchStatements({ rowsPerStatementMax: deps.rowsPerStatementMax })
   }
@@ -124,6 +133,11 @@ export class Lane {
 
   get #isFull(): boolean {
     return this.#openEvents >= FLUSH_EVENTS || this.#openBytes >= FLUSH_BYTES
+  }
+
+  /** Whether a transaction has been on its way for so long that pushes no longer wait for it. */
+  get isAway(): boolean {
+    return this.#isAway
   }
 
   /** Rows that wait or are on their way. */
@@ -217,11 +231,14 @@ export class Lane {
     let isolated = false
     for (let attempt = 0; ; attempt++) {
       try {
-        return await commitBatch(batch, isolated, {
+        const startedAt = clock.monotonic()
+        const result = await commitBatch(batch, isolated, {
           connection: await this.#connect(),
           fleetName,
           statements: this.#statements,
         })
+        this.#commitSeconds.observe((clock.monotonic() - startedAt) / 1000)
+        return result
       } catch (error) {
         if (signal.aborted) return null
         if (isDataError(error) && !isolated) {
@@ -263,6 +280,8 @@ export class Lane {
     this.#awayTimer = undefined
     counters.counter('gateway_cache_batches_total').value++
     counters.counter('gateway_cache_rows_total').value += result.rows
+    counters.counter('gateway_cache_rows_unchanged_total').value += result.unchangedRows
+    this.#batchRows.observe(result.rows)
     for (const shardId of result.lost) {
       this.#tell('onLost', () => onLost(shardId, batch.shards.get(shardId)?.fence))
     }

@@ -58,6 +58,11 @@ export class MemoryIdentifyGate implements IdentifyGate {
     this.#options = options
     const { counters, budget } = options
     counters.gauge('gateway_identifies_waiting', () => this.#waiting.length)
+    counters.gauge('gateway_identify_permits', () => {
+      let held = 0
+      for (const freeAt of this.#freeAt.values()) if (freeAt === Number.POSITIVE_INFINITY) held++
+      return held
+    })
     counters.gauge('gateway_identifies_remaining', () => budget.remaining)
     counters.gauge('gateway_identifies_stopped', () => (this.#stoppedBy === '' ? 0 : 1))
   }

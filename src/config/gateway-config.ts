@@ -36,6 +36,7 @@ export interface GatewayConfig {
   readonly readToken: Secret | null
   /** Null: the writing routes are off. */
   readonly writeToken: Secret | null
+  readonly hasShardMetrics: boolean
   readonly isProd: boolean
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
   /** Without the version: `https://discord.com/api`. */
@@ -143,6 +144,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       httpAddress: address('http'),
       readToken: text('read-token') === '' ? null : new Secret(text('read-token')),
       writeToken: text('write-token') === '' ? null : new Secret(text('write-token')),
+      hasShardMetrics: given.has('shard-metrics') && isOn(values.get('shard-metrics')),
       isProd: given.has('prod') && isOn(values.get('prod')),
       logLevel: text('log-level') as GatewayConfig['logLevel'],
       discordApi: readApi(text('discord-api')),

@@ -129,7 +129,14 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
     kind: 'text',
     default: 'localhost:6060',
     sentence:
-      'Address of the HTTP listener: /metrics, and with the embedded store the State routes; or `none`.',
+      'Address of the HTTP listener: /healthz, /readyz, /metrics, and with the embedded store the State routes; or `none`.',
+  },
+  {
+    flag: 'shard-metrics',
+    kind: 'switch',
+    default: '',
+    sentence:
+      'About a dozen series per shard on /metrics. Without it there are sums and extremes over the shards only.',
   },
   {
     flag: 'read-token',

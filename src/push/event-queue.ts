@@ -52,6 +52,7 @@ export class EventQueue {
   #name = new Int32Array(0)
   #ticket = new Float64Array(0)
   #sequence = new Float64Array(0)
+  #receivedAt = new Float64Array(0)
   readonly #session: string[] = []
   /** Head of the list of free slots, through #next. */
   #freeSlot = -1
@@ -113,6 +114,7 @@ export class EventQueue {
     this.#name[slot] = name
     this.#shard[slot] = event.shardId
     this.#sequence[slot] = event.sequence
+    this.#receivedAt[slot] = event.receivedAtMs
     this.#session[slot] = event.sessionId
     this.#chunk[slot] = this.arena.current
     this.#start[slot] = this.arena.end
@@ -224,6 +226,16 @@ export class EventQueue {
     return this.#session[slot]!
   }
 
+  /** Wall time in ms at which the oldest unfinished event was read; Infinity without one. For a scrape: looks at all. */
+  oldestReceivedAtMs(): number {
+    let oldest = Number.POSITIVE_INFINITY
+    if (this.events === 0) return oldest
+    for (let slot = 0; slot < this.#capacity; slot++) {
+      if (this.#length[slot] !== -1) oldest = Math.min(oldest, this.#receivedAt[slot]!)
+    }
+    return oldest
+  }
+
   /** Copies live payloads together when chunks are held for few of them. Between flushes only. */
   compactIfSparse(): void {
     const arena = this.arena
@@ -284,6 +296,7 @@ export class EventQueue {
     this.#name = grown(this.#name, capacity)
     this.#ticket = grown(this.#ticket, capacity)
     this.#sequence = grown(this.#sequence, capacity)
+    this.#receivedAt = grown(this.#receivedAt, capacity)
     this.#chains.grow(capacity)
     this.#capacity = capacity
     for (let slot = capacity - 1; slot >= from; slot--) {

@@ -5,6 +5,7 @@ export type {
   AckLane,
   AckLanes,
   Destination,
+  DestinationStats,
   PushDrop,
   PushEvent,
 } from './ports.ts'

@@ -1,4 +1,4 @@
-import { type Counter, type Counters, type Log, messageOf } from '../base/index.ts'
+import { type Clock, type Counter, type Counters, type Log, messageOf } from '../base/index.ts'
 import { BAD_NAME, EventNames, TOO_MANY_NAMES, UNWANTED } from './event-names.ts'
 import type { EventFilter } from './event-filter.ts'
 import { EventQueue, type QueueLimits } from './event-queue.ts'
@@ -12,6 +12,7 @@ export interface IntakeOptions {
   readonly limits: QueueLimits
   readonly acks: AckLanes
   readonly keepsShardOrder: boolean
+  readonly clock: Clock
   readonly counters: Counters
   readonly log: Log
   readonly onDrop: (drop: PushDrop) => void
@@ -38,6 +39,11 @@ export class Intake {
     const labels = { destination: options.destination }
     this.delivered = counters.counter('gateway_push_delivered_events_total', labels)
     counters.gauge('gateway_push_queue_events', () => this.queue.events, labels)
+    counters.gauge(
+      'gateway_push_lag_seconds',
+      () => Math.max(0, options.clock.now() - this.queue.oldestReceivedAtMs()) / 1000,
+      labels,
+    )
     counters.gauge('gateway_push_queue_bytes', () => this.queue.bytes, labels)
   }
 

@@ -3,6 +3,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Clock, Log } from '../base/index.ts'
 import { cannotListen, formatAddress, isLoopback, parseListenAddress } from './address.ts'
 import { type BothHttp, createBothHttp } from './both-http.ts'
+import { addHealthRoutes, type Health } from './health.ts'
 import { answerOf, sentenceOf, ServerError, toServerError } from './errors.ts'
 import { AJV_OPTIONS } from './request-parameters.ts'
 import { describeRoutes } from './openapi.ts'
@@ -16,6 +17,8 @@ export interface HttpOptions {
   readonly version: string
   readonly clock: Clock
   readonly log: Log
+  /** With it /healthz and /readyz say how the process does; without, /healthz its version as the ancestor's does. */
+  readonly health?: Health
   /** With it /metrics is served. */
   readonly metrics?: { readonly contentType: string; render(): Promise<string> }
   /** With it the State routes are served. */
@@ -64,10 +67,14 @@ export async function startHttpServer(options: HttpOptions): Promise<HttpServer>
     done()
   })
   answerErrors(app, options.log)
-  app.get('/healthz', (_request, reply) => {
-    void reply.type('text/plain; charset=utf-8').send(`Version: ${options.version}`)
-  })
-  const { metrics, state } = options
+  const { health, metrics, state } = options
+  if (health === undefined) {
+    app.get('/healthz', (_request, reply) => {
+      void reply.type('text/plain; charset=utf-8').send(`Version: ${options.version}`)
+    })
+  } else {
+    addHealthRoutes(app, health, options.version)
+  }
   if (metrics !== undefined) {
     app.get('/metrics', async (_request, reply) =>
       reply.type(metrics.contentType).send(await metrics.render()),

@@ -5,7 +5,7 @@
 import { createSecureContext } from 'node:tls'
 import type { SecureContext } from 'node:tls'
 import { messageOf } from '../base/index.ts'
-import type { Clock } from '../base/index.ts'
+import type { Clock, Counter } from '../base/index.ts'
 import { codecOf } from './codec.ts'
 import type { Codec } from './codec.ts'
 import type { BadFrameCause, FrameSink } from './frame-sink.ts'
@@ -26,6 +26,12 @@ export interface ConnectionCallbacks {
   onUnreachable(message: string): void
 }
 
+/** Bytes that came in: of messages, and of the payloads that they inflate to. */
+export interface Traffic {
+  readonly compressed: Counter
+  readonly inflated: Counter
+}
+
 /** What all connections of a process share. */
 export interface Transport {
   readonly inflaters: Inflaters
@@ -36,6 +42,7 @@ export interface Transport {
   readonly secureContext: SecureContext
   readonly handshakeTimeoutMs: number
   readonly clock: Clock
+  readonly traffic: Traffic
 }
 
 /** How long the server may take to answer our close frame; then the socket is destroyed. */
@@ -46,6 +53,7 @@ export class Connection implements FrameSink, ClientHandler {
   readonly #inflater: Inflater
   readonly #codec: Codec
   readonly #callbacks: ConnectionCallbacks
+  readonly #traffic: Traffic
   readonly #ended = Promise.withResolvers<void>()
   #isDone = false
 
@@ -58,6 +66,7 @@ export class Connection implements FrameSink, ClientHandler {
   ) {
     this.#codec = codecOf(query.encoding)
     this.#callbacks = callbacks
+    this.#traffic = transport.traffic
     this.#socket = new WebSocketClient(
       url,
       {
@@ -95,6 +104,7 @@ export class Connection implements FrameSink, ClientHandler {
 
   onPayload(bytes: Buffer, start: number, end: number): void {
     if (this.#isDone) return
+    this.#traffic.inflated.value += end - start
     const { toEtf } = this.#codec
     if (toEtf === null) {
       this.#callbacks.onPayload(bytes, start, end)
@@ -117,7 +127,9 @@ export class Connection implements FrameSink, ClientHandler {
   // What the websocket says.
 
   onMessage(bytes: Buffer, start: number, end: number): void {
-    if (!this.#isDone) this.#inflater.write(bytes, start, end)
+    if (this.#isDone) return
+    this.#traffic.compressed.value += end - start
+    this.#inflater.write(bytes, start, end)
   }
 
   onFault(fault: FrameFault, message: string): void {

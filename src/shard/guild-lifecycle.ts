@@ -18,6 +18,8 @@ import type { Dispatch, GuildClass, GuildMembership, MembershipRow } from './por
 const LEFT_COUNT_MAX = 10
 const LEFT_SHARE_MAX = 1 / 5
 
+const AWAITED_MS = 60_000
+
 /** A request for members that a backend made carries a nonce that begins so; Discord echoes it. */
 export const REQUEST_NONCE_PREFIX = 'gateway:'
 
@@ -29,6 +31,9 @@ interface Membership {
 
 interface ShardGuilds {
   filled: boolean
+  /** Guilds of the last READY that did not come yet; see awaitedCount(). */
+  awaited: Set<bigint>
+  readyAtMs: number
   readonly guilds: Map<bigint, Membership>
 }
 
@@ -60,7 +65,7 @@ export class GuildLifecycle {
     for (const { guildId, state, sessionId, sequence } of rows) {
       guilds.set(guildId, { state, sessionId, sequence })
     }
-    this.#shards.set(shardId, { filled, guilds })
+    this.#shards.set(shardId, { filled, awaited: new Set(), readyAtMs: 0, guilds })
   }
 
   forget(shardId: number): void {
@@ -72,6 +77,20 @@ export class GuildLifecycle {
     let count = 0
     for (const { state } of this.#shards.get(shardId)?.guilds.values() ?? []) {
       if (state === 'present') count++
+    }
+    return count
+  }
+
+  /**
+   * Guilds of all shards that READY has announced and that are still to come. A guild in an outage does not
+   * come: after a minute nobody waits for it any more.
+   *
+   * @param nowMs wall time.
+   */
+  awaitedCount(nowMs: number): number {
+    let count = 0
+    for (const { awaited, readyAtMs } of this.#shards.values()) {
+      if (nowMs - readyAtMs < AWAITED_MS) count += awaited.size
     }
     return count
   }
@@ -88,6 +107,8 @@ export class GuildLifecycle {
       const id = this.#guildId(this.#list.bytes, this.#list.start, this.#list.end)
       if (id !== null) listed.add(id)
     }
+    shard.awaited = new Set(listed)
+    shard.readyAtMs = event.receivedAtMs
     if (!shard.filled) {
       for (const id of listed) {
         if (!shard.guilds.has(id)) {
@@ -133,7 +154,8 @@ export class GuildLifecycle {
   #onCreate(event: Dispatch): GuildClass {
     const id = this.#guildId(event.bytes, event.start, event.end)
     if (id === null) return ''
-    const { guilds } = this.#shard(event.shardId)
+    const { guilds, awaited } = this.#shard(event.shardId)
+    awaited.delete(id)
     const known = guilds.get(id)
     if (this.#isUnavailable(event.bytes)) {
       if (known === undefined || known.state === 'joining') {
@@ -159,7 +181,8 @@ export class GuildLifecycle {
   #onDelete(event: Dispatch): GuildClass {
     const id = this.#guildId(event.bytes, event.start, event.end)
     if (id === null) return ''
-    const { guilds } = this.#shard(event.shardId)
+    const { guilds, awaited } = this.#shard(event.shardId)
+    awaited.delete(id)
     // The key `unavailable` set means an outage; absent (or nil) means that the bot was removed.
     const unavailableStart = this.#guildFields.starts[1]!
     if (unavailableStart < 0 || isNil(event.bytes, unavailableStart, this.#guildFields.ends[1]!)) {
@@ -198,7 +221,7 @@ export class GuildLifecycle {
   #shard(shardId: number): ShardGuilds {
     let shard = this.#shards.get(shardId)
     if (shard === undefined) {
-      shard = { filled: false, guilds: new Map() }
+      shard = { filled: false, awaited: new Set(), readyAtMs: 0, guilds: new Map() }
       this.#shards.set(shardId, shard)
     }
     return shard

@@ -13,11 +13,11 @@ import { ShardError } from './errors.ts'
 import { Inflaters } from './inflate.ts'
 import type { DispatchSink, IdentifyGate, SessionStore, ShardClaim, ShardClaims } from './ports.ts'
 import { SequenceSaver } from './sequence-saver.ts'
+import { shardGauges, shardSeries } from './shard-series.ts'
 import { SHARD_TIMEOUTS } from './shard-deps.ts'
 import type { GapLog, ShardDeps, ShardSettings, ShardTimeouts } from './shard-deps.ts'
 import { ShardMetrics } from './shard-metrics.ts'
 import { Shard } from './shard.ts'
-import { SHARD_STATES } from './state.ts'
 import type { ShardStatus } from './shard.ts'
 
 export interface ShardManagerOptions {
@@ -37,6 +37,8 @@ export interface ShardManagerOptions {
   readonly userAgent: string
   /** A close code that no reconnect heals; all shards are being closed. The caller then calls stop(). */
   readonly onFatal: (error: ShardError) => void
+  /** Series per shard: about a dozen for each. Default: sums and extremes only. */
+  readonly hasShardSeries?: boolean
   readonly timeouts?: Partial<ShardTimeouts>
   /** Bound of one payload in bytes, compressed and inflated. */
   readonly frameBytesMax?: number
@@ -79,13 +81,14 @@ export class ShardManager {
     if (!inflaters.isFast(settings.query.compress)) {
       log.warn('synchronous inflate is not available on this Node: using the slower stream API')
     }
+    const metrics = new ShardMetrics(counters)
     this.#deps = {
       settings,
       timeouts: { ...SHARD_TIMEOUTS, ...options.timeouts },
       clock,
       random,
       log,
-      metrics: new ShardMetrics(counters),
+      metrics,
       transport: {
         inflaters,
         userAgent: options.userAgent,
@@ -93,6 +96,7 @@ export class ShardManager {
         secureContext,
         handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
         clock,
+        traffic: metrics.traffic,
       },
       dispatcher: new Dispatcher({
         shardCount: settings.shardCount,
@@ -119,7 +123,9 @@ export class ShardManager {
       sessions,
       sources: () => this.#shards.values(),
     })
-    this.#gauges(counters)
+    const statuses = (): ShardStatus[] => this.status()
+    shardGauges(counters, statuses)
+    if (options.hasShardSeries === true) shardSeries(counters, statuses)
   }
 
   /** Claims shards and runs them until stop(). */
@@ -248,27 +254,5 @@ export class ShardManager {
         STOP_STEP_MS_MAX,
       )
     }
-  }
-
-  #gauges(counters: Counters): void {
-    const shards = this.#shards
-    for (const state of SHARD_STATES) {
-      counters.gauge(
-        'gateway_shards',
-        () => {
-          let count = 0
-          for (const shard of shards.values()) if (shard.stateName === state) count++
-          return count
-        },
-        { state },
-      )
-    }
-    counters.gauge('gateway_heartbeat_rtt_seconds', () => {
-      let highest = 0
-      for (const shard of shards.values()) {
-        highest = Math.max(highest, shard.status().heartbeatRttMs ?? 0)
-      }
-      return highest / 1000
-    })
   }
 }

@@ -1,11 +1,14 @@
 /** The counters of the shard room; docs/metrics.md lists them. Handles are looked up once. */
 import type { Counter, Counters } from '../base/index.ts'
 import { EVENT_NAMES } from '../discord/index.ts'
+import type { Traffic } from './connection.ts'
 import { BAD_FRAME_CAUSES } from './frame-sink.ts'
 import type { BadFrameCause } from './frame-sink.ts'
 import type { IdentifyWhy } from './ports.ts'
 
 export class ShardMetrics {
+  /** Of all connections together. */
+  readonly traffic: Traffic
   readonly #counters: Counters
   readonly #events = new Map<string, Counter>()
   readonly #otherEvents: Counter
@@ -18,9 +21,14 @@ export class ShardMetrics {
   readonly parked: Counter
   readonly resumes: Counter
   readonly resumed: Counter
+  readonly resumesLost: Counter
+  readonly replayed: Counter
 
   constructor(counters: Counters) {
     this.#counters = counters
+    const bytes = (form: string): Counter =>
+      counters.counter('gateway_received_bytes_total', { form })
+    this.traffic = { compressed: bytes('compressed'), inflated: bytes('inflated') }
     for (const event of EVENT_NAMES) {
       this.#events.set(event, counters.counter('gateway_events_received_total', { event }))
     }
@@ -40,6 +48,8 @@ export class ShardMetrics {
     this.parked = counters.counter('gateway_shard_parks_total')
     this.resumes = counters.counter('gateway_resumes_total', { outcome: 'sent' })
     this.resumed = counters.counter('gateway_resumes_total', { outcome: 'resumed' })
+    this.resumesLost = counters.counter('gateway_resumes_total', { outcome: 'lost' })
+    this.replayed = counters.counter('gateway_events_replayed_total')
   }
 
   event(name: string): void {
@@ -54,6 +64,11 @@ export class ShardMetrics {
 
   identify(why: IdentifyWhy): void {
     this.#counters.counter('gateway_identifies_total', { why }).value++
+  }
+
+  /** A connection has ended and the shard will open another one. */
+  reconnect(cause: string): void {
+    this.#counters.counter('gateway_reconnects_total', { cause }).value++
   }
 
   /** Close frames from Discord; the codes are Discord's few, anything else is `other`. */

@@ -35,6 +35,8 @@ export class ShardReader {
   lastFrameAt = -1
   events = 0
   badFrames = 0
+  /** Events that came between a RESUME and its RESUMED. */
+  replayed = 0
 
   constructor(deps: ShardDeps, log: Log, shardId: number, keeper: SessionKeeper, host: ReaderHost) {
     this.#deps = deps
@@ -126,6 +128,10 @@ export class ShardReader {
     if (isTaken) {
       this.events++
       metrics.event(eventName)
+      if (state === 'resuming') {
+        this.replayed++
+        metrics.replayed.value++
+      }
     } else {
       this.#host.handle({ type: 'full' })
     }

@@ -30,12 +30,19 @@ export interface ShardStatus {
   readonly sessionId: string | null
   readonly received: number
   readonly acknowledged: number
+  readonly heartbeatIntervalMs: number
   readonly heartbeatRttMs: number | null
   readonly lastFrameAgeMs: number | null
   readonly events: number
   readonly connections: number
   readonly identifies: number
+  /** RESUMEs sent, answered by RESUMED, and refused for good. */
   readonly resumes: number
+  readonly resumed: number
+  readonly resumesLost: number
+  readonly replayed: number
+  /** Connections that ended, by the event of the state table that ended them. */
+  readonly reconnects: ReadonlyMap<string, number>
   readonly badFrames: number
 }
 
@@ -62,6 +69,9 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
   #connections = 0
   #identifies = 0
   #resumes = 0
+  #resumed = 0
+  #resumesLost = 0
+  readonly #reconnects = new Map<string, number>()
 
   constructor(deps: ShardDeps, claim: ShardClaim) {
     this.#deps = deps
@@ -145,19 +155,24 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
 
   status(): ShardStatus {
     const { clock, marks } = this.#deps
-    const { lastFrameAt, events, badFrames } = this.#reader
+    const { lastFrameAt, events, replayed, badFrames } = this.#reader
     return {
       shardId: this.shardId,
       state: this.#state.name,
       sessionId: this.#keeper.session?.sessionId ?? null,
       received: marks.received(this.shardId),
       acknowledged: marks.acknowledged(this.shardId),
+      heartbeatIntervalMs: this.#heartbeat.intervalMs,
       heartbeatRttMs: this.#heartbeat.rttMs < 0 ? null : this.#heartbeat.rttMs,
       lastFrameAgeMs: lastFrameAt < 0 ? null : clock.monotonic() - lastFrameAt,
       events,
       connections: this.#connections,
       identifies: this.#identifies,
       resumes: this.#resumes,
+      resumed: this.#resumed,
+      resumesLost: this.#resumesLost,
+      replayed,
+      reconnects: this.#reconnects,
       badFrames,
     }
   }
@@ -216,6 +231,7 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
         this.#deps.clock.clearTimeout(this.#timer)
         this.#timer = undefined
         this.#log.debug('state', { from: before.name, to: state.name, event: event.type })
+        this.#count(before, event, effects)
         if (state.name === 'ready' && before.name === 'resuming') {
           this.#log.info('ready', { by: 'resumed' })
         }
@@ -224,6 +240,23 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
       if (this.#connection === null) this.#heartbeat.stop()
     }
     for (const effect of effects) this.#run(effect)
+  }
+
+  /** What a change of state says to an operator. */
+  #count(before: ShardState, event: ShardEvent, effects: readonly Effect[]): void {
+    const { metrics } = this.#deps
+    const { name } = this.#state
+    const isWaiting = name === 'waiting' || name === 'parked'
+    if (isWaiting && event.type !== 'start' && event.type !== 'room') {
+      metrics.reconnect(event.type)
+      this.#reconnects.set(event.type, (this.#reconnects.get(event.type) ?? 0) + 1)
+    }
+    if (before.name !== 'resuming') return
+    if (name === 'ready' && event.type === 'resumed') this.#resumed++
+    if (effects.some((effect) => effect.do === 'drop')) {
+      this.#resumesLost++
+      metrics.resumesLost.value++
+    }
   }
 
   #run(effect: Effect): void {

@@ -6,6 +6,14 @@ export interface MetricEntry {
 }
 
 export const METRICS: Readonly<Record<string, MetricEntry>> = {
+  gateway_build_info: {
+    labels: 'version, node',
+    meaning: 'Always 1; says which version of the program runs on which Node.',
+  },
+  gateway_uptime_seconds: {
+    labels: '',
+    meaning: 'Time since this process started its shards.',
+  },
   gateway_events_received_total: {
     labels: 'event',
     meaning: 'Dispatches taken, by event name; names that Discord does not document are `other`.',
@@ -13,6 +21,14 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
   gateway_events_repeated_total: {
     labels: '',
     meaning: 'Dispatches that a replay brought a second time, dropped by (session, sequence).',
+  },
+  gateway_events_replayed_total: {
+    labels: '',
+    meaning: 'Events that came between a RESUME and its RESUMED.',
+  },
+  gateway_received_bytes_total: {
+    labels: 'form',
+    meaning: 'Bytes from Discord: `compressed` as they came in messages, `inflated` as payloads.',
   },
   gateway_gaps_total: {
     labels: 'cause',
@@ -29,6 +45,11 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
   gateway_shard_parks_total: {
     labels: '',
     meaning: 'Times that a shard was closed because a required queue was full.',
+  },
+  gateway_reconnects_total: {
+    labels: 'cause',
+    meaning:
+      'Connections that ended or were ended and are followed by another: `closed`, `reconnect` (op 7), `invalid_session` (op 9), `zombie`, `timeout`, `unreachable`, `bad_frame`, `full` (parked), `restart`, `unproven`.',
   },
   gateway_connections_total: { labels: '', meaning: 'Connections to Discord that opened.' },
   gateway_connections_failed_total: {
@@ -52,10 +73,64 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
     labels: '',
     meaning: 'Payloads with an unknown opcode, or dispatches outside a session; ignored.',
   },
-  gateway_resumes_total: { labels: 'outcome', meaning: 'RESUMEs sent, and those that succeeded.' },
+  gateway_resumes_total: {
+    labels: 'outcome',
+    meaning:
+      'RESUMEs `sent`, those that were answered by `resumed`, and sessions `lost` because Discord refused them.',
+  },
   gateway_heartbeat_rtt_seconds: {
     labels: '',
     meaning: 'The longest heartbeat round trip of all shards, in seconds.',
+  },
+  gateway_last_frame_age_seconds: {
+    labels: '',
+    meaning: 'The longest time since a frame of all shards that should hear Discord, in seconds.',
+  },
+  gateway_unacknowledged_events: {
+    labels: '',
+    meaning:
+      'Sequences that were received and are not acknowledged yet, of all shards: a crash now would have them replayed.',
+  },
+  gateway_guilds_awaited: {
+    labels: '',
+    meaning: 'Guilds that READY announced within the last minute and that have not come yet.',
+  },
+  gateway_shard_state: {
+    labels: 'shard, state',
+    meaning: '1 for the state in which the shard is. With `-shard-metrics`.',
+  },
+  gateway_shard_heartbeat_rtt_seconds: {
+    labels: 'shard',
+    meaning: 'Heartbeat round trip of the shard. With `-shard-metrics`.',
+  },
+  gateway_shard_last_frame_age_seconds: {
+    labels: 'shard',
+    meaning: 'Time since the last frame of the shard. With `-shard-metrics`.',
+  },
+  gateway_shard_events_total: {
+    labels: 'shard',
+    meaning: 'Dispatches taken by the shard. With `-shard-metrics`.',
+  },
+  gateway_shard_replayed_events_total: {
+    labels: 'shard',
+    meaning: 'Events of the shard that a RESUME brought. With `-shard-metrics`.',
+  },
+  gateway_shard_reconnects_total: {
+    labels: 'shard, cause',
+    meaning: 'As `gateway_reconnects_total`, of the shard. With `-shard-metrics`.',
+  },
+  gateway_shard_resumes_total: {
+    labels: 'shard, outcome',
+    meaning: 'As `gateway_resumes_total`, of the shard. With `-shard-metrics`.',
+  },
+  gateway_shard_received_sequence: {
+    labels: 'shard',
+    meaning: 'Highest sequence that the shard has read. With `-shard-metrics`.',
+  },
+  gateway_shard_acknowledged_sequence: {
+    labels: 'shard',
+    meaning:
+      'Sequence up to which every event of the shard is delivered and committed. With `-shard-metrics`.',
   },
   gateway_identifies_total: { labels: 'why', meaning: 'Identifies sent.' },
   gateway_identifies_remaining: {
@@ -63,6 +138,10 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
     meaning: "Identifies left today by Discord's last word, less those sent since.",
   },
   gateway_identifies_waiting: { labels: '', meaning: 'Shards that wait for an identify permit.' },
+  gateway_identify_permits: {
+    labels: '',
+    meaning: 'Identify permits that shards of this process hold.',
+  },
   gateway_identifies_stopped: {
     labels: '',
     meaning: '1 while no identify is sent: budget, breaker, or Postgres is away.',
@@ -105,6 +184,18 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
     meaning: 'Events that the cache has turned into rows.',
   },
   gateway_cache_rows_total: { labels: '', meaning: 'Rows sent to the database.' },
+  gateway_cache_rows_unchanged_total: {
+    labels: '',
+    meaning: 'Rows sent that the database had already as they are; nothing was written for them.',
+  },
+  gateway_cache_batch_rows: {
+    labels: '',
+    meaning: 'Histogram of the rows of a transaction.',
+  },
+  gateway_cache_commit_seconds: {
+    labels: '',
+    meaning: 'Histogram of the time from the first statement of a transaction to its COMMIT.',
+  },
   gateway_cache_batches_total: { labels: '', meaning: 'Transactions of the cache that committed.' },
   gateway_cache_retries_total: {
     labels: '',
@@ -112,6 +203,11 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
       'Transactions of the cache that failed and were repeated, and statements of the session and pool connections that got no answer in time.',
   },
   gateway_cache_pending_rows: { labels: '', meaning: 'Rows that wait for the database.' },
+  gateway_cache_away: {
+    labels: '',
+    meaning:
+      '1 while a transaction has been on its way for more than 2 s: pushes no longer wait for it.',
+  },
   gateway_cache_pending_bytes: { labels: '', meaning: 'Bytes that wait for the database.' },
   gateway_cache_poison_rows_total: {
     labels: '',
@@ -123,6 +219,10 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
   },
   gateway_push_queue_events: { labels: 'destination', meaning: 'Events held for a destination.' },
   gateway_push_queue_bytes: { labels: 'destination', meaning: 'Bytes held for a destination.' },
+  gateway_push_lag_seconds: {
+    labels: 'destination',
+    meaning: 'Age of the oldest event that is held for the destination.',
+  },
   gateway_push_delivered_events_total: {
     labels: 'destination',
     meaning: 'Events that the destination accepted.',
@@ -133,6 +233,10 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
       'Events that the destination wanted and will not get: `queue_full`, `event_name`, `event_names_max`, `encoding`, `refused`, `no_subscriber`.',
   },
   gateway_push_flushes_total: { labels: 'destination', meaning: 'Flushes to Redis.' },
+  gateway_push_flush_seconds: {
+    labels: 'destination',
+    meaning: 'Histogram of the time from a flush to its answer.',
+  },
   gateway_push_retries_total: {
     labels: 'destination',
     meaning: 'Flushes, or single keys, that were tried again.',

@@ -1,7 +1,7 @@
 /** A lane by itself, on a database that commits everything, or nothing. */
 import { describe, expect, it } from 'vitest'
 import { type Log, memoryCounters, seededRandom, silentLog } from '../../src/base/index.ts'
-import type { Connection, Queryable } from '../../src/cache/database.ts'
+import type { Connection, Transaction } from '../../src/cache/database.ts'
 import { Lane, type LaneDeps } from '../../src/cache/lane.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
@@ -20,7 +20,8 @@ interface LaneWorld {
 
 /** Commits everything. @param stored what it says of the shards' fences */
 function database(stored: readonly object[]): Connection {
-  const tx: Queryable = {
+  const tx: Transaction = {
+    change: () => Promise.resolve(0),
     query: <Row>(text: string) =>
       Promise.resolve((text.includes('fence_epoch as epoch') ? stored : []) as Row[]),
   }

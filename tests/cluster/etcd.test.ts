@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Etcd3 } from 'etcd3'
 import { describe, expect, test } from 'vitest'
-import { Secret, silentLog, systemClock } from '../../src/base/index.ts'
+import { memoryCounters, Secret, silentLog, systemClock } from '../../src/base/index.ts'
 import type { Clock } from '../../src/base/index.ts'
 import { Fleet, migrate, openDatabase, SessionStore } from '../../src/cache/index.ts'
 import { EtcdIdentifyGate } from '../../src/cluster/index.ts'
@@ -180,7 +180,7 @@ describe.concurrent('the epoch', () => {
     const common = { clock: systemClock, random: Math.random, log: silentLog }
     const database = await openDatabase(
       { url: new Secret(fresh.url), name: 'test' },
-      { ...common, counters: { counter: () => ({ value: 0 }), gauge: () => undefined } },
+      { ...common, counters: memoryCounters() },
     )
     onTestFinished(async () => {
       await database.close()

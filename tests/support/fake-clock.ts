@@ -54,6 +54,12 @@ export class FakeClock implements Clock {
     await settle()
   }
 
+  /** Time passes and no timer runs, as for a process that was stopped. */
+  stall(ms: number): void {
+    this.#nowMs += ms
+    this.#monotonicMs += ms
+  }
+
   /** The wall clock jumps; monotonic time does not. */
   jump(ms: number): void {
     this.#nowMs += ms

@@ -58,3 +58,46 @@ test('counters and gauges are folded at the scrape', async () => {
   counter.value++
   expect(await metrics.render()).toContain('gateway_gaps_total{cause="x"} 3')
 })
+
+test('a histogram is cumulative by upper bound, with sum and count', async () => {
+  const metrics = createMetrics()
+  const histogram = metrics.histogram('gateway_push_flush_seconds', [0.01, 0.1], {
+    destination: 'a',
+  })
+  for (const value of [0.01, 0.05, 5]) histogram.observe(value)
+  expect(metrics.histogram('gateway_push_flush_seconds', [0.01, 0.1], { destination: 'a' })).toBe(
+    histogram,
+  )
+  const text = await metrics.render()
+  expect(text).toContain('# TYPE gateway_push_flush_seconds histogram')
+  expect(text).toContain('gateway_push_flush_seconds_bucket{destination="a",le="0.01"} 1')
+  expect(text).toContain('gateway_push_flush_seconds_bucket{destination="a",le="0.1"} 2')
+  expect(text).toContain('gateway_push_flush_seconds_bucket{destination="a",le="+Inf"} 3')
+  expect(text).toContain('gateway_push_flush_seconds_sum{destination="a"} 5.06')
+  expect(text).toContain('gateway_push_flush_seconds_count{destination="a"} 3')
+})
+
+test('series come and go with what is read at the scrape; names that end in _total are counters', async () => {
+  const metrics = createMetrics()
+  let shards = ['0', '1']
+  metrics.series('gateway_shard_events_total', (add) => {
+    for (const shard of shards) add(7, { shard })
+  })
+  expect(await metrics.render()).toContain('gateway_shard_events_total{shard="1"} 7')
+  shards = ['0']
+  const text = await metrics.render()
+  expect(text).toContain('# TYPE gateway_shard_events_total counter')
+  expect(text).not.toContain('shard="1"')
+})
+
+test('counters beyond a chunk keep their values, and sums beyond 2^31 stay exact', async () => {
+  const metrics = createMetrics()
+  const counters = Array.from({ length: 600 }, (_, event) =>
+    metrics.counter('gateway_events_received_total', { event: String(event) }),
+  )
+  for (const [index, counter] of counters.entries()) counter.value += 2 ** 40 + index
+  const text = await metrics.render()
+  for (const index of [0, 255, 256, 599]) {
+    expect(text).toContain(`gateway_events_received_total{event="${index}"} ${2 ** 40 + index}`)
+  }
+})

@@ -59,7 +59,7 @@ describe('docs', () => {
       .filter((path) => path !== 'src/telemetry/metrics.ts')
       .map(readProjectFile)
       .join('\n')
-    const named = [...text.matchAll(/(?:counter|gauge)\(\s*'(gateway_[a-z_]+)'/g)]
+    const named = [...text.matchAll(/(?:counter|gauge|histogram|series)\(\s*'(gateway_[a-z_]+)'/g)]
     expect(new Set(named.map(([, name]) => name))).toEqual(new Set(Object.keys(METRICS)))
   })
 

@@ -4,6 +4,7 @@ import {
   type Clock,
   type Counter,
   type Counters,
+  type Histogram,
   type Log,
   type Random,
   type Timer,
@@ -31,6 +32,7 @@ import { RpushCommand } from './rpush-command.ts'
 const FLUSH_EVENTS = 512
 const FLUSH_BYTES = 1024 * 1024
 const FLUSH_LINGER_MS = 5
+const FLUSH_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 15]
 const KEY_BACKOFF = { baseMs: 100, maxMs: 5_000 }
 /** While draining a refused key is tried again sooner. */
 const DRAIN_BACKOFF_MS = 200
@@ -80,12 +82,14 @@ export class RedisListDestination implements Destination {
   readonly #queue: EventQueue
   readonly #refusals: Refusals
   readonly #flushes: Counter
+  readonly #flushSeconds: Histogram
   readonly #retries: Counter
 
   readonly #keys: KeyTable
   /** The flush in flight, or the last one. */
   readonly #batch: FlushBatch
   #isInFlight = false
+  #flushedAtMs = 0
   /** Flushes in a row of which nothing was confirmed; each halves the next, so that a poor line gets on. */
   #unconfirmed = 0
   #timer: Timer | undefined
@@ -124,6 +128,9 @@ export class RedisListDestination implements Destination {
     this.#batch = new FlushBatch(this.#queue, this.#keys)
     this.#refusals = new Refusals({ log: log.child({ destination: name }), clock })
     this.#flushes = counters.counter('gateway_push_flushes_total', { destination: name })
+    this.#flushSeconds = counters.histogram('gateway_push_flush_seconds', FLUSH_SECONDS, {
+      destination: name,
+    })
     this.#retries = counters.counter('gateway_push_retries_total', { destination: name })
     counters.gauge('gateway_push_up', () => (this.#connection.isUp ? 1 : 0), { destination: name })
     warnOfUnknownEvents(options.events ?? [], log, { destination: name })
@@ -225,6 +232,7 @@ export class RedisListDestination implements Destination {
     if (batch.size === 0) return
     this.#isInFlight = true
     this.#flushes.value++
+    this.#flushedAtMs = this.#options.clock.monotonic()
     // ioredis types its pipeline by commands only; sendCommand is how it is fed (ioredis/built/Pipeline.d.ts).
     const pipeline = this.#connection.client.pipeline() as ChainableCommander & {
       sendCommand(command: Command): unknown
@@ -251,6 +259,7 @@ export class RedisListDestination implements Destination {
 
   readonly #onAnswers = (answers: unknown): void => {
     this.#isInFlight = false
+    this.#flushSeconds.observe((this.#options.clock.monotonic() - this.#flushedAtMs) / 1000)
     if (this.#isClosed) return
     let isUnknown = !Array.isArray(answers)
     let isAnyConfirmed = false
