@@ -7,7 +7,8 @@ import {
   type Destination,
   OptionalAcks,
   type PushDrop,
-  RedisListDestination,
+  redisList,
+  redisStream,
   SubscribeDestination,
 } from '../../src/push/index.ts'
 
@@ -52,13 +53,25 @@ export function createDestinations(
       acks,
     }
     if (address === null) return (subscribe = new SubscribeDestination(options))
-    return new RedisListDestination({
+    const redis = {
       ...options,
       address: address.reveal(),
       connectionName,
       keyPrefix: config.prefix,
-      payload: config.payload,
       encoding: config.encoding,
+    }
+    const { stream } = config
+    if (stream === null) return redisList({ ...redis, payload: config.payload })
+    return redisStream({
+      ...redis,
+      split:
+        stream.split === 'guild'
+          ? { by: 'guild', partitions: stream.partitions }
+          : { by: stream.split },
+      trim: {
+        ...(stream.entriesMax === null ? {} : { entriesMax: stream.entriesMax }),
+        ...(stream.ageSecondsMax === null ? {} : { ageSecondsMax: stream.ageSecondsMax }),
+      },
     })
   })
   return {

@@ -1,7 +1,16 @@
 import type { Secret } from '../base/index.ts'
 import { ConfigError } from './errors.ts'
 
-export type DestinationKind = 'redis-list' | 'grpc-subscribe'
+export type DestinationKind = 'redis-list' | 'redis-stream' | 'grpc-subscribe'
+
+/** How events are shared out among the streams of a redis-stream, and what Redis forgets of them. */
+export interface StreamConfig {
+  readonly split: 'none' | 'event' | 'guild'
+  readonly partitions: number
+  /** Null: no bound. */
+  readonly entriesMax: number | null
+  readonly ageSecondsMax: number | null
+}
 
 /** One place that events go to, by flags, MULTI_REDIS or a line of the -destinations file. */
 export interface DestinationConfig {
@@ -17,6 +26,8 @@ export interface DestinationConfig {
   readonly events: ReadonlySet<string> | null
   readonly queueEventsMax: number
   readonly queueBytesMax: number
+  /** Of a redis-stream; else null. */
+  readonly stream: StreamConfig | null
   /** Whether the shards wait for it: at the start, and while its queue is full. */
   readonly isRequired: boolean
 }
@@ -24,7 +35,7 @@ export interface DestinationConfig {
 /** What the flags say, for what a destination does not say itself. */
 export type DestinationDefaults = Omit<
   DestinationConfig,
-  'name' | 'kind' | 'address' | 'isRequired'
+  'name' | 'kind' | 'address' | 'stream' | 'isRequired'
 >
 
 /**

@@ -1,6 +1,6 @@
-/** The file of -destinations: any number of destinations, in YAML or JSON (which is YAML as well). */
+/** The file of -destinations: any number of destinations. */
 import { readFileSync } from 'node:fs'
-import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type YAMLMap } from 'yaml'
+import { isMap, type Node } from 'yaml'
 import { messageOf, nearest, Secret } from '../base/index.ts'
 import { EVENT_NAMES, isEventName } from '../discord/index.ts'
 import {
@@ -9,17 +9,36 @@ import {
   type DestinationKind,
   redisPlace,
   refuseDuplicates,
+  type StreamConfig,
 } from './destination-config.ts'
 import { ConfigError } from './errors.ts'
 import { GATEWAY_OPTIONS } from './gateway-options.ts'
+import { YamlReader } from './yaml-reader.ts'
 
 const DESTINATIONS_MAX = 64
 const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/
 /** Whose gaps are logged under this name. */
 const RESERVED_NAME = 'cache'
-const KINDS: readonly DestinationKind[] = ['redis-list', 'grpc-subscribe']
 const KEYS = ['name', 'kind', 'events', 'required', 'queue-events-max', 'queue-bytes-max']
-const REDIS_KEYS = ['address', 'prefix', 'payload', 'encoding']
+/** What else each kind has. */
+const KEYS_OF: Readonly<Record<DestinationKind, readonly string[]>> = {
+  'redis-list': ['address', 'prefix', 'payload', 'encoding'],
+  'redis-stream': [
+    'address',
+    'prefix',
+    'encoding',
+    'split',
+    'partitions',
+    'trim-entries',
+    'trim-age-seconds',
+  ],
+  'grpc-subscribe': [],
+}
+const KINDS = Object.keys(KEYS_OF) as DestinationKind[]
+const STREAM_PREFIX = 'gateway:stream:'
+const STREAM_ENTRIES_MAX = 1_000_000
+const PARTITIONS = { default: 16, max: 1024 }
+const AGE_SECONDS_MAX = 366 * 24 * 3600
 
 /**
  * Reads the file.
@@ -42,185 +61,145 @@ export function readDestinationsFile(
       { cause: error },
     )
   }
-  return new DestinationsReader(path, text, defaults).read()
+  const yaml = new YamlReader(path)
+  const root = yaml.parse(text)
+  if (!isMap(root)) throw yaml.bad(root, 'expected a map with the key `destinations`')
+  const list = yaml.fields(root, ['destinations']).get('destinations')
+  const items = yaml.list(list ?? root, '`destinations`')
+  if (items.length === 0 || items.length > DESTINATIONS_MAX) {
+    throw yaml.bad(list, `expected 1 to ${DESTINATIONS_MAX} destinations`)
+  }
+  const destinations = items.map((item) =>
+    new DestinationReader(yaml, item, defaults).read(items.length === 1),
+  )
+  refuseDuplicates(destinations, (index) => yaml.where(items[index]))
+  return destinations
 }
 
-class DestinationsReader {
-  readonly #path: string
-  readonly #text: string
+/** One item of the list. */
+class DestinationReader {
+  readonly #yaml: YamlReader
+  readonly #item: Node | null
   readonly #defaults: DestinationDefaults
-  readonly #lines = new LineCounter()
+  #fields: ReadonlyMap<string, Node> = new Map()
 
-  constructor(path: string, text: string, defaults: DestinationDefaults) {
-    this.#path = path
-    this.#text = text
+  constructor(yaml: YamlReader, item: Node | null, defaults: DestinationDefaults) {
+    this.#yaml = yaml
+    this.#item = item
     this.#defaults = defaults
   }
 
-  read(): DestinationConfig[] {
-    // Without prettyErrors, whose messages quote the text around the error.
-    const document = parseDocument(this.#text, {
-      lineCounter: this.#lines,
-      prettyErrors: false,
-    })
-    const [error] = [...document.errors, ...document.warnings]
-    if (error !== undefined) {
-      throw this.#bad(error.pos[0], `the text is neither YAML nor JSON (${error.code})`)
-    }
-    const root = document.contents
-    if (!isMap(root)) throw this.#bad(startOf(root), 'expected a map with the key `destinations`')
-    const list = this.#fields(root, ['destinations']).get('destinations')
-    if (!isSeq(list)) throw this.#bad(startOf(list ?? root), 'expected a list of `destinations`')
-    const { items } = list
-    if (items.length === 0 || items.length > DESTINATIONS_MAX) {
-      throw this.#bad(startOf(list), `expected 1 to ${DESTINATIONS_MAX} destinations`)
-    }
-    const nodes = items as (Node | null)[]
-    const destinations = nodes.map((item) => this.#destination(item, items.length === 1))
-    refuseDuplicates(destinations, (index) => this.#where(startOf(nodes[index])))
-    return destinations
-  }
-
-  #destination(item: Node | null, isOnly: boolean): DestinationConfig {
-    if (!isMap(item)) throw this.#bad(startOf(item), 'expected a map for each destination')
-    const kindNode = (item as YAMLMap).get('kind', true) as Node | undefined
-    const kind = this.#choice(kindNode ?? item, 'kind', KINDS)
-    const fields = this.#fields(item, kind === 'redis-list' ? [...KEYS, ...REDIS_KEYS] : KEYS)
-    const nameNode = fields.get('name') ?? item
-    const name = this.#string(nameNode, 'name')
-    if (!NAME_PATTERN.test(name) || name === RESERVED_NAME) {
-      throw this.#bad(
-        startOf(nameNode),
-        `expected a \`name\` of letters, digits and . _ : -, other than ${RESERVED_NAME}`,
-      )
-    }
-    const given = <T>(key: string, read: (node: Node) => T, otherwise: T): T => {
-      const node = fields.get(key)
-      return node === undefined ? otherwise : read(node)
-    }
-    const { events, queueEventsMax, queueBytesMax, prefix, payload, encoding } = this.#defaults
+  read(isOnly: boolean): DestinationConfig {
+    const yaml = this.#yaml
+    const map = yaml.map(this.#item, 'each destination')
+    const kindNode = map.get('kind', true) as Node | undefined
+    const kind = yaml.choice(kindNode ?? map, 'kind', KINDS)
+    this.#fields = yaml.fields(map, [...KEYS, ...KEYS_OF[kind]])
+    const name = this.#name()
+    const { events, queueEventsMax, queueBytesMax, payload, encoding } = this.#defaults
+    const prefix = kind === 'redis-stream' ? STREAM_PREFIX : this.#defaults.prefix
+    const address = this.#fields.get('address') ?? map
     return {
       name,
       kind,
-      address: kind === 'redis-list' ? this.#address(fields.get('address') ?? item) : null,
-      prefix: given('prefix', (node) => this.#string(node, 'prefix'), prefix),
-      payload: given(
-        'payload',
-        (node) => this.#choice(node, 'payload', ['d', 'envelope'] as const),
-        payload,
-      ),
-      encoding: given(
-        'encoding',
-        (node) => this.#choice(node, 'encoding', ['etf', 'json', 'etf-bare'] as const),
-        encoding,
-      ),
-      events: given('events', (node) => this.#events(node), events),
-      queueEventsMax: given(
-        'queue-events-max',
-        (node) => this.#integer(node, 'queue-events-max'),
-        queueEventsMax,
-      ),
-      queueBytesMax: given(
-        'queue-bytes-max',
-        (node) => this.#integer(node, 'queue-bytes-max'),
-        queueBytesMax,
-      ),
-      isRequired: given('required', (node) => this.#boolean(node, 'required'), isOnly),
+      address: KEYS_OF[kind].includes('address') ? this.#address(address) : null,
+      prefix: this.#given('prefix', (node) => yaml.text(node, 'prefix'), prefix),
+      payload: this.#choice('payload', ['d', 'envelope'], payload),
+      encoding: this.#choice('encoding', ['etf', 'json', 'etf-bare'], encoding),
+      events: this.#given('events', (node) => this.#events(node), events),
+      queueEventsMax: this.#asFlag('queue-events-max', queueEventsMax),
+      queueBytesMax: this.#asFlag('queue-bytes-max', queueBytesMax),
+      stream: kind === 'redis-stream' ? this.#stream() : null,
+      isRequired: this.#given('required', (node) => yaml.boolean(node, 'required'), isOnly),
     }
   }
 
-  /** The values of a map by key; every key must be one of `keys`. */
-  #fields(map: YAMLMap, keys: readonly string[]): Map<string, Node> {
-    const fields = new Map<string, Node>()
-    for (const { key, value } of map.items) {
-      const name = isScalar(key) ? String(key.value) : ''
-      if (!keys.includes(name)) {
-        const guess = nearest(name, keys)
-        throw new ConfigError(
-          'CONFIG_UNKNOWN_KEY',
-          `${this.#where(startOf(key))}: ${JSON.stringify(name)} is not a key here${guess === null ? '' : `; did you mean ${guess}`}. Known are ${keys.join(', ')}.`,
-          { file: this.#path, key: name },
-        )
-      }
-      if (value === null) throw this.#bad(startOf(key), `\`${name}\` has no value`)
-      fields.set(name, value as Node)
-    }
-    return fields
+  #given<T>(key: string, read: (node: Node) => T, otherwise: T): T {
+    const node = this.#fields.get(key)
+    return node === undefined ? otherwise : read(node)
+  }
+
+  #choice<T extends string>(key: string, choices: readonly T[], otherwise: T): T {
+    return this.#given(key, (node) => this.#yaml.choice(node, key, choices), otherwise)
+  }
+
+  #integer<T>(key: string, min: number, max: number, otherwise: T): number | T {
+    return this.#given<number | T>(
+      key,
+      (node) => this.#yaml.integer(node, key, min, max),
+      otherwise,
+    )
+  }
+
+  /** Within the bounds of the flag of the same name. */
+  #asFlag(key: string, otherwise: number): number {
+    const { min = 0, max = Number.MAX_SAFE_INTEGER } = GATEWAY_OPTIONS.find(
+      ({ flag }) => flag === key,
+    )!
+    return this.#integer(key, min, max, otherwise)
+  }
+
+  #name(): string {
+    const node = this.#fields.get('name') ?? this.#item
+    const name = this.#yaml.text(node, 'name')
+    if (NAME_PATTERN.test(name) && name !== RESERVED_NAME) return name
+    throw this.#yaml.bad(
+      node,
+      `expected a \`name\` of letters, digits and . _ : -, other than ${RESERVED_NAME}`,
+    )
   }
 
   #address(node: Node): Secret {
-    const text = this.#string(node, 'address')
+    const text = this.#yaml.text(node, 'address')
     if (redisPlace(text) !== null) return new Secret(text)
-    throw this.#bad(
-      startOf(node),
+    throw this.#yaml.bad(
+      node,
       'expected an `address` as host:port, redis://user:password@host:port/db or rediss://',
     )
   }
 
-  #events(node: Node): ReadonlySet<string> {
-    if (!isSeq(node)) throw this.#bad(startOf(node), 'expected a list of event names')
+  #stream(): StreamConfig {
+    const split = this.#choice('split', ['none', 'event', 'guild'], 'none')
+    const ageSecondsMax = this.#integer('trim-age-seconds', 1, AGE_SECONDS_MAX, null)
+    const entriesMax = this.#integer(
+      'trim-entries',
+      0,
+      Number.MAX_SAFE_INTEGER,
+      ageSecondsMax === null ? STREAM_ENTRIES_MAX : 0,
+    )
+    const entriesNode = this.#fields.get('trim-entries')
+    if (ageSecondsMax !== null && entriesNode !== undefined) {
+      throw this.#yaml.bad(
+        entriesNode,
+        'expected only one of `trim-entries` and `trim-age-seconds`',
+      )
+    }
+    const partitionsNode = this.#fields.get('partitions')
+    if (split !== 'guild' && partitionsNode !== undefined) {
+      throw this.#yaml.bad(partitionsNode, 'expected `partitions` only with `split: guild`')
+    }
+    return {
+      split,
+      partitions: this.#integer('partitions', 1, PARTITIONS.max, PARTITIONS.default),
+      entriesMax: entriesMax === 0 ? null : entriesMax,
+      ageSecondsMax,
+    }
+  }
+
+  #events(list: Node): ReadonlySet<string> {
     const names = new Set<string>()
-    for (const item of node.items as (Node | null)[]) {
-      const name = this.#string(item, 'events').trim().toUpperCase()
+    for (const item of this.#yaml.list(list, 'event names')) {
+      const name = this.#yaml.text(item, 'events').trim().toUpperCase()
       if (!isEventName(name)) {
         const guess = nearest(name, EVENT_NAMES)
         throw new ConfigError(
           'CONFIG_UNKNOWN_EVENT',
-          `${this.#where(startOf(item))}: ${JSON.stringify(name)} is not an event of Discord's${guess === null ? '' : `; did you mean ${guess}`}.`,
-          { file: this.#path, event: name },
+          `${this.#yaml.where(item)}: ${JSON.stringify(name)} is not an event of Discord's${guess === null ? '' : `; did you mean ${guess}`}.`,
+          { file: this.#yaml.path, event: name },
         )
       }
       names.add(name)
     }
     return names
   }
-
-  #string(node: Node | null, key: string): string {
-    if (isScalar(node) && typeof node.value === 'string' && node.value !== '') return node.value
-    throw this.#bad(startOf(node), `expected a text for \`${key}\``)
-  }
-
-  #boolean(node: Node, key: string): boolean {
-    if (isScalar(node) && typeof node.value === 'boolean') return node.value
-    throw this.#bad(startOf(node), `expected true or false for \`${key}\``)
-  }
-
-  /** Within the bounds of the flag of the same name. */
-  #integer(node: Node, key: string): number {
-    const { min = 0, max = Number.MAX_SAFE_INTEGER } = GATEWAY_OPTIONS.find(
-      ({ flag }) => flag === key,
-    )!
-    const value = isScalar(node) ? node.value : null
-    if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) {
-      return value
-    }
-    throw this.#bad(startOf(node), `expected a whole number from ${min} to ${max} for \`${key}\``)
-  }
-
-  #choice<T extends string>(node: Node, key: string, choices: readonly T[]): T {
-    const value = isScalar(node) ? node.value : null
-    const choice = choices.find((one) => one === value)
-    if (choice !== undefined) return choice
-    const guess = typeof value === 'string' ? nearest(value, choices) : null
-    throw this.#bad(
-      startOf(node),
-      `expected one of ${choices.join(', ')} for \`${key}\`${guess === null ? '' : `; did you mean ${guess}`}`,
-    )
-  }
-
-  #bad(offset: number, expected: string): ConfigError {
-    return new ConfigError('CONFIG_DESTINATIONS_FILE', `${this.#where(offset)}: ${expected}.`, {
-      file: this.#path,
-    })
-  }
-
-  /** `file:line:column`, both counted from 1. */
-  #where(offset: number): string {
-    const { line, col } = this.#lines.linePos(offset)
-    return `${this.#path}:${Math.max(1, line)}:${Math.max(1, col)}`
-  }
-}
-
-function startOf(node: unknown): number {
-  return (node as Node | null | undefined)?.range?.[0] ?? 0
 }

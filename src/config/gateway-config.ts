@@ -222,6 +222,7 @@ function readDestinations(
       name: isRedis ? 'redis' : 'grpc',
       kind: isRedis ? 'redis-list' : 'grpc-subscribe',
       address: isRedis ? new Secret(redis) : null,
+      stream: null,
       isRequired: true,
     },
   ]

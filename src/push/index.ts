@@ -10,8 +10,8 @@ export type {
   PushEvent,
 } from './ports.ts'
 export { Push } from './push.ts'
-export { RedisListDestination } from './redis/destination.ts'
-export type { RedisListOptions } from './redis/destination.ts'
+export { RedisDestination, redisList, redisStream } from './redis/destination.ts'
+export type { RedisListOptions, RedisStreamOptions } from './redis/destination.ts'
 export { SubscribeDestination } from './subscribe/destination.ts'
 export type { SubscribeOptions } from './subscribe/destination.ts'
 export { eventsService } from './subscribe/events-service.ts'

@@ -13,6 +13,8 @@ export interface IntakeOptions {
   readonly acks: AckLanes
   readonly keepsShardOrder: boolean
   readonly clock: Clock
+  /** The channel of the queue that an event stands in. @param name number of the event's name. */
+  readonly channelOf: (name: number, event: PushEvent) => number
   readonly counters: Counters
   readonly log: Log
   readonly onDrop: (drop: PushDrop) => void
@@ -50,10 +52,9 @@ export class Intake {
   /**
    * Queues the event if it is wanted and there is room.
    *
-   * @param isOneChannel all names share channel 0; else the name's number is the channel.
    * @returns whether it was queued.
    */
-  take(event: PushEvent, lane: number, ticket: number, isOneChannel: boolean): boolean {
+  take(event: PushEvent, lane: number, ticket: number): boolean {
     const name = this.names.admit(event.eventName, event.guildClass)
     if (name === UNWANTED) return false
     this.takenEvents++
@@ -79,7 +80,8 @@ export class Intake {
       this.#lose(event, 'encoding')
       return false
     }
-    this.queue.add(isOneChannel ? 0 : name, name, event, lane, ticket, length)
+    const channel = this.#options.channelOf(name, event)
+    this.queue.add(channel, name, event, lane, ticket, length)
     return true
   }
 

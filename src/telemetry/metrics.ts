@@ -246,6 +246,10 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
     labels: 'destination, event',
     meaning: 'Length of the Redis list, as the last RPUSH answered it.',
   },
+  gateway_push_stream_length: {
+    labels: 'destination, stream',
+    meaning: 'Length of the Redis stream, as the last flush answered it.',
+  },
   gateway_push_subscribers: { labels: 'destination', meaning: 'Connected gRPC subscribers.' },
   gateway_push_subscribers_cut_total: {
     labels: 'destination, cause',

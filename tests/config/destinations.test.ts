@@ -83,6 +83,33 @@ describe('-destinations', () => {
     })
   })
 
+  test('a stream has a prefix, a split and a trim of its own', () => {
+    const head = 'destinations: [{name: s, kind: redis-stream, address: q'
+    const [plain] = destinations(`${head}}]`, ['-redis-prefix', 'lists:'])
+    expect(plain).toMatchObject({
+      kind: 'redis-stream',
+      prefix: 'gateway:stream:',
+      isRequired: true,
+      stream: { split: 'none', entriesMax: 1_000_000, ageSecondsMax: null },
+    })
+    const [guilds] = destinations(
+      `${head}, split: guild, partitions: 8, trim-age-seconds: 3600, prefix: "g:"}]`,
+    )
+    expect(guilds).toMatchObject({
+      prefix: 'g:',
+      stream: { split: 'guild', partitions: 8, entriesMax: null, ageSecondsMax: 3600 },
+    })
+    const [kept] = destinations(`${head}, split: event, trim-entries: 0}]`)
+    expect(kept!.stream).toMatchObject({ split: 'event', entriesMax: null, ageSecondsMax: null })
+    const message = (rest: string): string =>
+      failure(() => destinations(`${head}${rest}}]`)).message
+    expect(message(', partitions: 8')).toMatch(/:1:70: .*only with `split: guild`/)
+    expect(message(', split: guilds')).toMatch(/did you mean guild/)
+    expect(message(', trim-entries: 5, trim-age-seconds: 5')).toMatch(/only one of/)
+    expect(message(', payload: d')).toMatch(/"payload" is not a key here/)
+    expect(message(', split: guild, partitions: 0')).toMatch(/from 1 to 1024 for `partitions`/)
+  })
+
   test('JSON is read as well; the only destination is required unless it says otherwise', () => {
     const one = { name: 'a', kind: 'redis-list', address: 'localhost' }
     const json = (value: object): string => JSON.stringify({ destinations: [value] }, null, 2)

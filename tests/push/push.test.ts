@@ -4,7 +4,7 @@ import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import type { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { type PushDrop, Push, RedisListDestination } from '../../src/push/index.ts'
+import { type PushDrop, Push, redisList } from '../../src/push/index.ts'
 import { startRedis, type TestServer } from '../support/servers.ts'
 import { until } from '../support/until.ts'
 import { expectOrder, identity } from './contract.ts'
@@ -37,8 +37,8 @@ describe('several destinations', () => {
     const [acks, deadAcks] = [recordedLanes(), recordedLanes()]
     const drops: PushDrop[] = []
     const push = new Push([
-      new RedisListDestination(redisOptions(server.url, { acks })),
-      new RedisListDestination(
+      redisList(redisOptions(server.url, { acks })),
+      redisList(
         redisOptions(NOWHERE, {
           name: 'dead',
           isRequired: false,
@@ -64,9 +64,7 @@ describe('several destinations', () => {
     const late = await startRedis()
     await late.shutDown()
     const acks = recordedLanes()
-    const push = new Push([
-      new RedisListDestination(redisOptions(late.url, { isRequired: false, acks })),
-    ])
+    const push = new Push([redisList(redisOptions(late.url, { isRequired: false, acks }))])
     await push.start()
     for (const event of pushEvents(10)) push.push(event, -1, 0)
     await late.start()
@@ -77,9 +75,9 @@ describe('several destinations', () => {
 
   test('a required one that cannot start ends the start of all', async () => {
     const push = new Push([
-      new RedisListDestination(redisOptions(server.url)),
-      new RedisListDestination(redisOptions(NOWHERE, { connectTimeoutMs: 100 })),
-      new RedisListDestination(redisOptions(NOWHERE, { connectTimeoutMs: 60_000 })),
+      redisList(redisOptions(server.url)),
+      redisList(redisOptions(NOWHERE, { connectTimeoutMs: 100 })),
+      redisList(redisOptions(NOWHERE, { connectTimeoutMs: 60_000 })),
     ])
     await expect(push.start()).rejects.toMatchObject({ code: 'PUSH_UNREACHABLE' })
     await until(async () => !String(await admin.client('LIST')).includes('name=gateway-test'))
@@ -89,12 +87,8 @@ describe('several destinations', () => {
     const grpc = await listen()
     const client = await grpc.subscribe({ filter: { events: ['TYPING_START'] } })
     const push = new Push([
-      new RedisListDestination(
-        redisOptions(server.url, { keyPrefix: 'a:', payload: 'd', encoding: 'json' }),
-      ),
-      new RedisListDestination(
-        redisOptions(server.url, { keyPrefix: 'b:', events: ['MESSAGE_CREATE'] }),
-      ),
+      redisList(redisOptions(server.url, { keyPrefix: 'a:', payload: 'd', encoding: 'json' })),
+      redisList(redisOptions(server.url, { keyPrefix: 'b:', events: ['MESSAGE_CREATE'] })),
       grpc.destination,
     ])
     await push.start()
@@ -144,9 +138,7 @@ describe('a poor line to Redis', () => {
     await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
     const { port } = proxy.address() as { port: number }
     const acks = recordedLanes()
-    const destination = new RedisListDestination(
-      redisOptions(`127.0.0.1:${port}`, { acks, random: () => 0 }),
-    )
+    const destination = redisList(redisOptions(`127.0.0.1:${port}`, { acks, random: () => 0 }))
     await destination.start()
     for (const event of pushEvents(300, { d: 'x'.repeat(1000) })) destination.push(event, -1, 0)
     await until(() => acks.direct.through(0) === 300)
@@ -179,12 +171,12 @@ describe('rediss://', () => {
       ]),
     })
     const address = `rediss://localhost:${tlsPort}`
-    const stranger = new RedisListDestination(redisOptions(address, { connectTimeoutMs: 300 }))
+    const stranger = redisList(redisOptions(address, { connectTimeoutMs: 300 }))
     await expect(stranger.start()).rejects.toThrow(/PUSH_UNREACHABLE.*self-signed certificate/)
     const before = getCACertificates('default')
     setDefaultCACertificates([...before, readFileSync(cert, 'utf8')])
     const acks = recordedLanes()
-    const destination = new RedisListDestination(redisOptions(address, { acks }))
+    const destination = redisList(redisOptions(address, { acks }))
     await destination.start()
     destination.push(pushEvent(), -1, 0)
     await until(() => acks.direct.through(0) === 1)
@@ -199,9 +191,7 @@ test('a replica is left quietly, for whatever its address means next', async () 
   const adminOne = adminOf(one)
   const lines: LogLine[] = []
   const acks = recordedLanes()
-  const destination = new RedisListDestination(
-    redisOptions(one.url, { acks, log: recordedLog(lines) }),
-  )
+  const destination = redisList(redisOptions(one.url, { acks, log: recordedLog(lines) }))
   await destination.start()
   const idOf = async (): Promise<string | undefined> =>
     /id=(\d+) [^\n]*name=gateway-test/.exec(String(await adminOne.client('LIST')))?.[1]

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { PushDrop, RedisListDestination, RedisListOptions } from '../../src/push/index.ts'
+import type { PushDrop, RedisDestination, RedisListOptions } from '../../src/push/index.ts'
 import { type RedisOptions, startRedis, type TestServer } from '../support/servers.ts'
 import { until } from '../support/until.ts'
 import { expectArithmetic, expectOrder, identity } from './contract.ts'
@@ -20,7 +20,7 @@ const NAMES = ['MESSAGE_CREATE', 'TYPING_START', 'GUILD_MEMBER_UPDATE']
 describe('Redis list', () => {
   let server: TestServer
   let admin: Redis
-  let destination: RedisListDestination | undefined
+  let destination: RedisDestination | undefined
   let lines: LogLine[]
   let drops: PushDrop[]
   let lanes: ReturnType<typeof recordedLanes>
@@ -28,7 +28,7 @@ describe('Redis list', () => {
   async function open(
     options: RedisOptions = {},
     given: Partial<RedisListOptions> = {},
-  ): Promise<RedisListDestination> {
+  ): Promise<RedisDestination> {
     server = await startRedis(options)
     admin = adminOf(server)
     destination = await startedRedis(server, {

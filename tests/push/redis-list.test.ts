@@ -6,7 +6,8 @@ import { decodeTerm } from '../../src/etf/index.ts'
 import {
   type AckLane,
   PushError,
-  RedisListDestination,
+  type RedisDestination,
+  redisList,
   type RedisListOptions,
 } from '../../src/push/index.ts'
 import { parseRedisAddress } from '../../src/push/redis/address.ts'
@@ -36,7 +37,7 @@ beforeEach(async () => {
 /** Runs a destination, drains it, and gives what stands in each list. */
 async function pushed(
   given: Partial<RedisListOptions>,
-  use: (destination: RedisListDestination) => void,
+  use: (destination: RedisDestination) => void,
 ): Promise<Record<string, Buffer[]>> {
   const destination = await startedRedis(server, given)
   use(destination)
@@ -126,7 +127,7 @@ describe('the Redis list contract', () => {
 
   test('warns of a name that no event has, with the nearest, and accepts it', () => {
     const lines: LogLine[] = []
-    new RedisListDestination(
+    redisList(
       redisOptions(server.url, {
         events: ['MESSAGE_CRATE', 'MESSAGE_UPDATE', 'ENTIRELY_DIFFERENT_THING'],
         log: recordedLog(lines),
@@ -212,9 +213,7 @@ describe('the start', () => {
     const late = await startRedis()
     await late.shutDown()
     const lines: LogLine[] = []
-    const destination = new RedisListDestination(
-      redisOptions(late.url, { log: recordedLog(lines) }),
-    )
+    const destination = redisList(redisOptions(late.url, { log: recordedLog(lines) }))
     const started = destination.start()
     await until(() => lines.some((line) => line.message.startsWith('redis: no connection')))
     await late.start()
@@ -228,7 +227,7 @@ describe('the start', () => {
   })
 
   test('gives up with address, attempts, last cause and cure, and without the password', async () => {
-    const destination = new RedisListDestination(
+    const destination = redisList(
       redisOptions('redis://user:hunter2@127.0.0.1:1/3', { connectTimeoutMs: 300 }),
     )
     const error = await destination.start().then(
@@ -246,12 +245,10 @@ describe('the start', () => {
   test('gives up at once when the login is refused', async () => {
     const locked = await startRedis({ args: ['--requirepass', 'right'] })
     for (const address of [locked.url, locked.url.replace('//', '//:wrong@')]) {
-      const destination = new RedisListDestination(redisOptions(address))
+      const destination = redisList(redisOptions(address))
       await expect(destination.start()).rejects.toMatchObject({ code: 'PUSH_REFUSED' })
     }
-    const destination = new RedisListDestination(
-      redisOptions(locked.url.replace('//', '//default:right@')),
-    )
+    const destination = redisList(redisOptions(locked.url.replace('//', '//default:right@')))
     await destination.start()
     await destination.drain(0)
     await locked.stop()
@@ -262,9 +259,7 @@ describe('the start', () => {
     const silent: Server = createServer((socket) => sockets.push(socket))
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
     const { port } = silent.address() as { port: number }
-    const destination = new RedisListDestination(
-      redisOptions(`127.0.0.1:${port}`, { connectTimeoutMs: 300 }),
-    )
+    const destination = redisList(redisOptions(`127.0.0.1:${port}`, { connectTimeoutMs: 300 }))
     await expect(destination.start()).rejects.toMatchObject({ code: 'PUSH_UNREACHABLE' })
     for (const socket of sockets) socket.destroy()
     silent.close()

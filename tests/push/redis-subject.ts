@@ -7,7 +7,7 @@ import {
   systemClock,
 } from '../../src/base/index.ts'
 import { decodeTerm } from '../../src/etf/index.ts'
-import { RedisListDestination, type RedisListOptions } from '../../src/push/index.ts'
+import { type RedisDestination, redisList, type RedisListOptions } from '../../src/push/index.ts'
 import type { TestServer } from '../support/servers.ts'
 import type { Received } from './contract.ts'
 import { recordedLanes } from './recorded-lanes.ts'
@@ -37,8 +37,8 @@ export function redisOptions(
 export async function startedRedis(
   server: TestServer,
   given: Partial<RedisListOptions> = {},
-): Promise<RedisListDestination> {
-  const destination = new RedisListDestination(redisOptions(server.url, given))
+): Promise<RedisDestination> {
+  const destination = redisList(redisOptions(server.url, given))
   await destination.start()
   return destination
 }

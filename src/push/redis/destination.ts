@@ -1,4 +1,4 @@
-import { type ChainableCommander, type Command, ReplyError } from 'ioredis'
+import { ReplyError } from 'ioredis'
 import {
   backoffMs,
   type Clock,
@@ -9,7 +9,6 @@ import {
   type Random,
   type Timer,
 } from '../../base/index.ts'
-import { isEventName } from '../../discord/index.ts'
 import { EventFilter, warnOfUnknownEvents } from '../event-filter.ts'
 import type { EventQueue, QueueLimits } from '../event-queue.ts'
 import { Intake } from '../intake.ts'
@@ -24,9 +23,12 @@ import type {
 } from '../ports.ts'
 import { RedisConnection } from './connection.ts'
 import { FlushBatch } from './flush-batch.ts'
+import { KeyCommand } from './key-command.ts'
+import type { KeyForm } from './key-form.ts'
 import { KeyTable } from './key-table.ts'
+import { listForm } from './list-form.ts'
 import { Refusals, refusalCode } from './refusals.ts'
-import { RpushCommand } from './rpush-command.ts'
+import { streamForm, type StreamSplit, type StreamTrim } from './stream-form.ts'
 
 /** A flush leaves when this much is ready, or FLUSH_LINGER_MS after the first event. docs/architecture.md */
 const FLUSH_EVENTS = 512
@@ -42,15 +44,12 @@ const UNKNOWN_PAUSE_MS = 50
 const READONLY_RESET_INTERVAL_MS = 5_000
 const COMMAND_TIMEOUT_MS = 15_000
 
-export interface RedisListOptions {
+export interface RedisOptions {
   /** Label in logs and metrics. */
   readonly name: string
   /** host:port, redis:// or rediss://. */
   readonly address: string
   readonly connectionName: string
-  /** Before the event name in the key. Default `gateway:events:`. */
-  readonly keyPrefix?: string | undefined
-  readonly payload: PayloadForm
   readonly encoding: PayloadEncoding
   /** Names to push; undefined = all. */
   readonly events?: readonly string[] | undefined
@@ -67,16 +66,45 @@ export interface RedisListOptions {
   readonly connectTimeoutMs?: number | undefined
 }
 
+export interface RedisListOptions extends RedisOptions {
+  /** Before the event name in the key. Default `gateway:events:`. */
+  readonly keyPrefix?: string | undefined
+  readonly payload: PayloadForm
+}
+
+/** `RPUSH gateway:events:<EVENT> payload…` */
+export function redisList(options: RedisListOptions): RedisDestination {
+  const { keyPrefix = 'gateway:events:', payload, encoding } = options
+  return new RedisDestination(options, listForm(keyPrefix, payloadWriter(payload, encoding)))
+}
+
+export interface RedisStreamOptions extends RedisOptions {
+  /** Before `all`, the event name, or the partition's number in the key. Default `gateway:stream:`. */
+  readonly keyPrefix?: string | undefined
+  readonly split: StreamSplit
+  readonly trim: StreamTrim
+}
+
+/** `XADD gateway:stream:all * t … s … shard … session … class … d …` */
+export function redisStream(options: RedisStreamOptions): RedisDestination {
+  const { keyPrefix = 'gateway:stream:', clock } = options
+  return new RedisDestination(
+    options,
+    streamForm({ ...options, prefix: keyPrefix, nowMs: () => clock.now() }),
+  )
+}
+
 /**
- * Redis lists: `RPUSH gateway:events:<EVENT> payload…`, one variadic command per key and flush, one flush
- * in flight. An event is accepted when its RPUSH was answered. A key that was answered with an error is
- * tried again by itself; after a broken connection everything unconfirmed is sent again, in order.
+ * Keys of a Redis, lists or streams: one command or transaction per key and flush, one flush in flight. An
+ * event is accepted when its command was answered. A key that was answered with an error is tried again
+ * by itself; after a broken connection everything unconfirmed is sent again, in order.
  */
-export class RedisListDestination implements Destination {
+export class RedisDestination implements Destination {
   readonly name: string
   readonly isRequired: boolean
   onFreed: () => void = () => undefined
-  readonly #options: RedisListOptions
+  readonly #options: RedisOptions
+  readonly #form: KeyForm
   readonly #connection: RedisConnection
   readonly #intake: Intake
   readonly #queue: EventQueue
@@ -101,11 +129,12 @@ export class RedisListDestination implements Destination {
   #onIdle: (() => void) | undefined
   #resetAtMs = Number.NEGATIVE_INFINITY
 
-  constructor(options: RedisListOptions) {
+  constructor(options: RedisOptions, form: KeyForm) {
     const { name, log, clock, counters } = options
     this.name = name
     this.isRequired = options.isRequired ?? true
     this.#options = options
+    this.#form = form
     this.#connection = new RedisConnection({
       ...options,
       destination: name,
@@ -116,16 +145,17 @@ export class RedisListDestination implements Destination {
       ...options,
       destination: name,
       filter: new EventFilter(options),
-      payload: payloadWriter(options.payload, options.encoding),
-      keepsShardOrder: false,
+      payload: form.payload,
+      keepsShardOrder: form.keepsShardOrder,
+      channelOf: (name, event) => form.channelOf(name, event),
     })
     this.#queue = this.#intake.queue
     this.#keys = new KeyTable({
-      prefix: options.keyPrefix ?? 'gateway:events:',
+      form,
       names: this.#intake.names.names,
       onOpen: this.#onOpenKey,
     })
-    this.#batch = new FlushBatch(this.#queue, this.#keys)
+    this.#batch = new FlushBatch(this.#queue, this.#keys, form)
     this.#refusals = new Refusals({ log: log.child({ destination: name }), clock })
     this.#flushes = counters.counter('gateway_push_flushes_total', { destination: name })
     this.#flushSeconds = counters.histogram('gateway_push_flush_seconds', FLUSH_SECONDS, {
@@ -151,7 +181,7 @@ export class RedisListDestination implements Destination {
   }
 
   push(event: PushEvent, lane: number, ticket: number): void {
-    if (this.#intake.take(event, lane, ticket, false)) this.#flushSoon()
+    if (this.#intake.take(event, lane, ticket)) this.#flushSoon()
   }
 
   settle(lane: number, ticket: number): void {
@@ -233,52 +263,49 @@ export class RedisListDestination implements Destination {
     this.#isInFlight = true
     this.#flushes.value++
     this.#flushedAtMs = this.#options.clock.monotonic()
-    // ioredis types its pipeline by commands only; sendCommand is how it is fed (ioredis/built/Pipeline.d.ts).
-    const pipeline = this.#connection.client.pipeline() as ChainableCommander & {
-      sendCommand(command: Command): unknown
-    }
-    batch.beginWire()
+    const { client } = this.#connection
+    const answers: Promise<unknown>[] = []
     for (let index = 0; index < batch.size; index++) {
       const key = this.#keys.key(batch.channel(index))
-      pipeline.sendCommand(new RpushCommand(key, batch.command(index)))
+      const replies = this.#form.replies(batch.count(index))
+      const command = new KeyCommand(this.#form.command, key, replies)
+      command.expect(client, replies)
+      answers.push(command.promise)
     }
-    // The pipeline joins what it writes into a buffer of its own before exec() returns, so the wire buffer
-    // and the arena may change while the answers are on their way.
-    pipeline.exec().then(this.#onAnswers, this.#onAnswers)
+    // A copy, because the wire buffer and the arena may change while the socket has not taken it.
+    client.stream.write(Buffer.from(batch.wire()))
     batch.endWire()
+    void Promise.allSettled(answers).then(this.#onAnswers)
   }
 
-  /** A gauge per list, for the names that Discord documents: others come from the wire. */
   readonly #onOpenKey = (channel: number): void => {
-    const event = this.#intake.names.names[channel]!
-    if (!isEventName(event)) return
-    const labels = { destination: this.name, event }
-    const { counters } = this.#options
-    counters.gauge('gateway_push_list_length', () => this.#keys.length(channel), labels)
+    this.#form.showLength(channel, this.#intake.names.names, {
+      counters: this.#options.counters,
+      destination: this.name,
+      read: () => this.#keys.length(channel),
+    })
   }
 
-  readonly #onAnswers = (answers: unknown): void => {
+  readonly #onAnswers = (answers: readonly PromiseSettledResult<unknown>[]): void => {
     this.#isInFlight = false
     this.#flushSeconds.observe((this.#options.clock.monotonic() - this.#flushedAtMs) / 1000)
     if (this.#isClosed) return
-    let isUnknown = !Array.isArray(answers)
+    let isUnknown = false
     let isAnyConfirmed = false
     let isReadOnly = false
-    if (Array.isArray(answers)) {
-      for (let index = 0; index < this.#batch.size; index++) {
-        const answer = (answers as [Error | null, unknown][])[index]
-        const error = answer?.[0]
-        if (error === null) {
-          isAnyConfirmed = true
-          this.#onAccepted(this.#batch.channel(index), this.#batch.count(index), answer?.[1])
-        } else if (error instanceof ReplyError) {
-          isAnyConfirmed = true
-          const { message } = error as Error
-          this.#onRefused(this.#batch.channel(index), message)
-          isReadOnly ||= refusalCode(message) === 'READONLY'
-        } else {
-          isUnknown = true
-        }
+    for (const [index, answer] of answers.entries()) {
+      const channel = this.#batch.channel(index)
+      if (answer.status === 'fulfilled') {
+        isAnyConfirmed = true
+        const length = this.#form.lengthIn(answer.value)
+        this.#onAccepted(channel, this.#batch.count(index), length)
+      } else if (answer.reason instanceof ReplyError) {
+        isAnyConfirmed = true
+        const { message } = answer.reason as Error
+        this.#onRefused(channel, message)
+        isReadOnly ||= refusalCode(message) === 'READONLY'
+      } else {
+        isUnknown = true
       }
     }
     if (isAnyConfirmed) this.#unconfirmed = 0
@@ -297,7 +324,7 @@ export class RedisListDestination implements Destination {
     else this.#flushSoon()
   }
 
-  /** @param length what RPUSH answered: the length of the list, which its consumers have not taken yet. */
+  /** @param length of the key, which its consumers have not taken yet. */
   #onAccepted(channel: number, count: number, length: unknown): void {
     for (let index = 0; index < count; index++) this.#queue.finish(this.#queue.shift(channel))
     this.#intake.delivered.value += count

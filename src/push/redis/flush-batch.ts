@@ -1,6 +1,6 @@
 import type { EventQueue } from '../event-queue.ts'
+import type { KeyForm } from './key-form.ts'
 import type { KeyTable } from './key-table.ts'
-import { WIRE_BYTES_PER_PAYLOAD, writeRpush } from './rpush-command.ts'
 
 /** Each key's turn in a flush, so that one busy key does not keep the others waiting. */
 const TURN_EVENTS = 32
@@ -18,22 +18,23 @@ const WIRE_BYTES_KEPT_MAX = 4 * 1024 * 1024
 export class FlushBatch {
   readonly #queue: EventQueue
   readonly #keys: KeyTable
+  readonly #form: KeyForm
   readonly #channels: number[] = []
   readonly #counts: number[] = []
   readonly #cursors: number[] = []
   #turn = 0
   #wire = Buffer.allocUnsafeSlow(WIRE_BYTES_MIN)
-  #wireBytes = 0
-  #wireEnd = 0
+  #payloadBytes = 0
   /** When the first of the keys that were left out may be tried again; infinite for none. */
   retryAtMs = Number.POSITIVE_INFINITY
   /** What the flush left behind though it had room. */
   stuckEvents = 0
   stuckBytes = 0
 
-  constructor(queue: EventQueue, keys: KeyTable) {
+  constructor(queue: EventQueue, keys: KeyTable, form: KeyForm) {
     this.#queue = queue
     this.#keys = keys
+    this.#form = form
   }
 
   /** Keys in the batch. */
@@ -79,28 +80,25 @@ export class FlushBatch {
     const isFull = events >= eventsMax || bytes >= bytesMax
     this.stuckEvents = isFull ? 0 : queue.readyEvents - events
     this.stuckBytes = isFull ? 0 : queue.readyBytes - bytes
-    this.#wireBytes += bytes + events * WIRE_BYTES_PER_PAYLOAD
+    this.#payloadBytes = bytes
   }
 
-  /** Makes the wire buffer ready for command(). */
-  beginWire(): void {
-    this.#wireEnd = 0
-    if (this.#wire.length < this.#wireBytes) this.#wire = Buffer.allocUnsafeSlow(this.#wireBytes)
-  }
-
-  /** The RPUSH of a key, on the wire; valid until endWire(). */
-  command(index: number): Buffer {
-    const channel = this.#channels[index]!
-    const start = this.#wireEnd
-    this.#wireEnd = writeRpush(
-      this.#wire,
-      start,
-      this.#keys.head(channel),
-      this.#queue,
-      channel,
-      this.#counts[index]!,
-    )
-    return this.#wire.subarray(start, this.#wireEnd)
+  /** The batch as it goes to the server, key after key; valid until endWire(). */
+  wire(): Buffer {
+    const keys = this.#keys
+    let bytesMax = this.#payloadBytes
+    for (let index = 0; index < this.#channels.length; index++) {
+      const head = keys.head(this.#channels[index]!)
+      bytesMax += this.#form.wireBytesMax(head, this.#counts[index]!)
+    }
+    if (this.#wire.length < bytesMax) this.#wire = Buffer.allocUnsafeSlow(bytesMax)
+    let end = 0
+    for (let index = 0; index < this.#channels.length; index++) {
+      const channel = this.#channels[index]!
+      const head = keys.head(channel)
+      end = this.#form.write(this.#wire, end, head, this.#queue, channel, this.#counts[index]!)
+    }
+    return this.#wire.subarray(0, end)
   }
 
   endWire(): void {
@@ -115,7 +113,6 @@ export class FlushBatch {
     this.#channels.length = 0
     this.#counts.length = 0
     this.#cursors.length = 0
-    this.#wireBytes = 0
     this.retryAtMs = Number.POSITIVE_INFINITY
     this.#turn = (this.#turn + 1) % Math.max(1, active.length)
     for (let index = 0; index < active.length; index++) {
@@ -128,7 +125,6 @@ export class FlushBatch {
       this.#channels.push(channel)
       this.#counts.push(0)
       this.#cursors.push(this.#queue.head(channel))
-      this.#wireBytes += keys.head(channel).length + WIRE_BYTES_PER_PAYLOAD
     }
   }
 

@@ -1,11 +1,11 @@
-import { rpushHead } from './rpush-command.ts'
+import type { KeyForm } from './key-form.ts'
 
 /**
- * The lists of one destination, by channel (the number of the event's name): how their command begins,
- * and when a list that was refused is tried again.
+ * The keys of one destination, by channel: what is the same in each of their commands, and when a key that
+ * was refused is tried again.
  */
 export class KeyTable {
-  readonly #prefix: string
+  readonly #form: KeyForm
   readonly #names: readonly string[]
   readonly #onOpen: (channel: number) => void
   readonly #keys: string[] = []
@@ -16,11 +16,11 @@ export class KeyTable {
 
   /** @param names event names by number; grows. */
   constructor(options: {
-    readonly prefix: string
+    readonly form: KeyForm
     readonly names: readonly string[]
     readonly onOpen: (channel: number) => void
   }) {
-    this.#prefix = options.prefix
+    this.#form = options.form
     this.#names = options.names
     this.#onOpen = options.onOpen
   }
@@ -28,9 +28,9 @@ export class KeyTable {
   /** Makes the row of a channel that is met for the first time. */
   open(channel: number): void {
     if (this.#heads[channel] !== undefined) return
-    const key = this.#prefix + this.#names[channel]!
+    const key = this.#form.keyOf(channel, this.#names)
     this.#keys[channel] = key
-    this.#heads[channel] = rpushHead(key)
+    this.#heads[channel] = this.#form.head(key)
     this.#attempts[channel] = 0
     this.#retryAtMs[channel] = 0
     this.#lengths[channel] = 0
@@ -41,7 +41,7 @@ export class KeyTable {
     return this.#keys[channel]!
   }
 
-  /** What follows the count in the key's RPUSH. */
+  /** What is the same in each command of the key. */
   head(channel: number): Buffer {
     return this.#heads[channel]!
   }
@@ -56,7 +56,7 @@ export class KeyTable {
     return this.#retryAtMs[channel]!
   }
 
-  /** The list's length as the last RPUSH answered it. */
+  /** The key's length as the last flush answered it. */
   length(channel: number): number {
     return this.#lengths[channel]!
   }

@@ -7,8 +7,10 @@ const CURES: Readonly<Record<string, string>> = {
   LOADING: 'Redis is loading its data; this ends by itself.',
   MOVED: 'The server is a node of a Redis Cluster and does not hold this key: give a single Redis.',
   NOAUTH: 'The server asks for a password: write it into the address.',
-  NOPERM: 'The Redis user may not RPUSH to this key: extend its ACL.',
-  WRONGTYPE: 'The key exists and is not a list: delete or rename it, or choose another prefix.',
+  NOPERM:
+    'The Redis user may not write to this key (RPUSH for lists; MULTI, XADD, XLEN and EXEC for streams): extend its ACL.',
+  WRONGTYPE:
+    'The key exists and is of another type: delete or rename it, or choose another prefix.',
   MISCONF: 'Redis cannot write its data to disk and refuses writes: look at its disk and log.',
   MASTERDOWN: 'The server is a replica that has lost its master.',
   CLUSTERDOWN: 'The Redis Cluster does not serve the key.',

@@ -13,7 +13,7 @@ import type {
 } from '../ports.ts'
 import { EventMessageWriter } from './event-message.ts'
 import { EventWindow } from './event-window.ts'
-import { GuildReader } from './guild-reader.ts'
+import { GuildReader } from '../guild-reader.ts'
 import { type EventStream, Subscriber } from './subscriber.ts'
 import type { Subscription } from './subscribe-request.ts'
 
@@ -72,6 +72,7 @@ export class SubscribeDestination implements Destination {
       filter: new EventFilter({ events: options.events, takesChunks: true }),
       payload: new EventMessageWriter(),
       keepsShardOrder: true,
+      channelOf: () => 0,
     })
     this.#window = new EventWindow(this.#intake.queue, this.#intake.names)
     counters.gauge('gateway_push_subscribers', () => this.#subscribers.size, { destination: name })
@@ -156,7 +157,7 @@ export class SubscribeDestination implements Destination {
       }
       if (!this.#isWanted(name, event)) return
     }
-    if (intake.take(event, lane, ticket, true)) this.#advance()
+    if (intake.take(event, lane, ticket)) this.#advance()
   }
 
   settle(lane: number, ticket: number): void {

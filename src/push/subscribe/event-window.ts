@@ -2,7 +2,7 @@ import { ByteBuffer, termToJson } from '../../etf/index.ts'
 import type { EventNames } from '../event-names.ts'
 import type { EventQueue } from '../event-queue.ts'
 import { jsonMessage, termEnd, termStart } from './event-message.ts'
-import { GuildReader } from './guild-reader.ts'
+import { GuildReader } from '../guild-reader.ts'
 
 /**
  * The ready events of a queue in their order, which all subscribers read, each at its own pace:

@@ -1,4 +1,4 @@
-import { FieldReader, snowflakeAt } from '../../etf/index.ts'
+import { FieldReader, snowflakeAt } from '../etf/index.ts'
 
 /** Their own id is the guild's; other events carry guild_id. */
 const GUILD_EVENTS: ReadonlySet<string> = new Set(['GUILD_CREATE', 'GUILD_UPDATE', 'GUILD_DELETE'])
