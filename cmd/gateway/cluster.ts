@@ -10,11 +10,14 @@ import {
   PERMIT_TTL_SECONDS_MIN,
 } from '../../src/cluster/index.ts'
 import type { GatewayConfig } from '../../src/config/index.ts'
+import { ALONE, type PeerDirectory } from '../../src/server/index.ts'
 import type { Fence, FenceStore, IdentifyGate, ShardClaims } from '../../src/shard/index.ts'
 
 export interface Cluster {
   readonly claims: ShardClaims
   readonly gate: IdentifyGate
+  /** Who else is in the fleet, and who holds which shard. */
+  readonly directory: PeerDirectory
   /** Registers this worker; resolves when it may claim. @param address of the gRPC listener */
   join(address: string): Promise<void>
   /** Hands the shards to other workers, if there are any, within its time. */
@@ -53,6 +56,7 @@ export async function openCluster(config: GatewayConfig, deps: ClusterDeps): Pro
     return {
       claims: new MemoryClaims({ epoch, ...range, holds }),
       gate: deps.localGate,
+      directory: ALONE,
       join: () => Promise.resolve(),
       drain: () => Promise.resolve(),
       close: () => Promise.resolve(),
@@ -105,6 +109,13 @@ export async function openCluster(config: GatewayConfig, deps: ClusterDeps): Pro
   return {
     claims,
     gate,
+    directory: {
+      get self() {
+        return claims.self
+      },
+      others: () => claims.view?.workers.filter((worker) => worker.id !== id) ?? [],
+      ownerOf: (shardId) => claims.ownerOf(shardId),
+    },
     async join(address) {
       await claims.join(address, deps.signal)
       log.info('joined the fleet', { worker: id, etcd: client.address })

@@ -1,4 +1,5 @@
 /** Joins the rooms: database → fleet → destinations → Discord → shards → listeners. */
+import { hostname } from 'node:os'
 import { type Clock, type Log, type Random, within } from '../../src/base/index.ts'
 import {
   createCacheWriter,
@@ -15,7 +16,12 @@ import { IdentifyBudget, MemoryIdentifyGate } from '../../src/cluster/index.ts'
 import { ConfigError, type GatewayConfig } from '../../src/config/index.ts'
 import { GATEWAY_VERSION, intentNames, userIdOfToken } from '../../src/discord/index.ts'
 import { eventsService, Push } from '../../src/push/index.ts'
-import { startGrpcServer, startHttpServer } from '../../src/server/index.ts'
+import {
+  advertisedAddress,
+  Peers,
+  startGrpcServer,
+  startHttpServer,
+} from '../../src/server/index.ts'
 import {
   AckMarks,
   Delivery,
@@ -258,18 +264,21 @@ async function start(
 
   const control = new ManagerControl({ version, manager, shardCount, clock })
   closers.push(() => Promise.resolve(control.stop()))
+  const peers = new Peers(cluster.directory, common)
+  closers.push(() => Promise.resolve(peers.close()))
   let grpcAddress = ''
   if (config.grpcAddress !== null) {
     const server = await startGrpcServer({
       address: config.grpcAddress,
       flag: 'addr',
       control,
+      peers,
       services: subscribe === null ? [] : [eventsService(subscribe)],
       clock,
       log,
     })
     closers.push(() => server.close())
-    grpcAddress = server.address
+    grpcAddress = advertisedAddress(server.address, config.advertise, hostname())
     log.info('serving gRPC', { address: server.address })
   }
   if (config.httpAddress !== null) {

@@ -2,7 +2,7 @@
  * `-workers N`: one parent runs N gateways as child processes and listens for them.
  *
  *   parent ── -http /healthz /metrics (all workers, label worker) ── -addr → a worker that answers
- *     ├── worker 1   own ports of the loopback, -podId w1
+ *     ├── worker 1   own ports, -podId w1
  *     └── worker 2   …
  *
  * A worker that ends is started again after a pause that grows; SIGTERM and SIGINT go to all of them. Their log lines
@@ -20,7 +20,7 @@ import {
   within,
 } from '../../src/base/index.ts'
 import type { GatewayConfig } from '../../src/config/index.ts'
-import { startHttpServer } from '../../src/server/index.ts'
+import { formatAddress, parseListenAddress, startHttpServer } from '../../src/server/index.ts'
 import { GrpcFront } from './grpc-front.ts'
 import { workersHealth } from './workers-health.ts'
 import { joinMetrics } from './worker-metrics.ts'
@@ -145,11 +145,16 @@ export class WorkerParent {
     const { argv, env, log } = this.#deps
     const script = process.argv[1]!
     // The last of a flag counts.
+    const { grpcAddress, advertise } = this.#config
+    /** The same host, a port of its own: other hosts must reach each worker. */
+    const ofWorker = (flag: string, address: string): string =>
+      `-${flag}=${formatAddress({ ...parseListenAddress(address, flag), port: 0 })}`
     const own = [
       '-workers=1',
       `-podId=${worker.name}`,
       ...(this.#config.httpAddress === null ? [] : ['-http=127.0.0.1:0']),
-      ...(this.#config.grpcAddress === null ? [] : ['-addr=127.0.0.1:0']),
+      ...(grpcAddress === null ? [] : [ofWorker('addr', grpcAddress)]),
+      ...(advertise === '' ? [] : [ofWorker('advertise', advertise)]),
       '-prod',
     ]
     const child = spawn(process.execPath, [...process.execArgv, script, ...argv, ...own], {

@@ -31,6 +31,8 @@ export interface GatewayConfig {
   readonly intents: number
   /** Null: no listener. */
   readonly grpcAddress: string | null
+  /** Of the gRPC listener, as the other workers reach it; empty: what it listens on. */
+  readonly advertise: string
   readonly httpAddress: string | null
   /** Null: whoever reaches State may read. */
   readonly readToken: Secret | null
@@ -141,6 +143,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       workers,
       intents: parseIntents(text('intents')),
       grpcAddress: address('addr'),
+      advertise: text('advertise'),
       httpAddress: address('http'),
       readToken: text('read-token') === '' ? null : new Secret(text('read-token')),
       writeToken: text('write-token') === '' ? null : new Secret(text('write-token')),

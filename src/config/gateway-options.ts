@@ -114,6 +114,13 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
     sentence: 'Address of the gRPC listener (management, event subscription), or `none`.',
   },
   {
+    flag: 'advertise',
+    kind: 'text',
+    default: '',
+    sentence:
+      "host:port (port 0: the listener's own) under which the other workers of the fleet and gatewayctl reach -addr. Default: the address itself, the host's name where that is every interface. Only with -etcd.",
+  },
+  {
     flag: 'workers',
     kind: 'integer',
     min: 1,

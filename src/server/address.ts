@@ -38,6 +38,20 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.')
 }
 
+/**
+ * The address under which others reach a listener: as given (port 0: the listener's own), else where it listens; on every
+ * interface the host's name stands for it.
+ */
+export function advertisedAddress(listening: string, given: string, hostName: string): string {
+  const { host, port } = parseListenAddress(listening, 'addr')
+  if (given !== '') {
+    const own = parseListenAddress(given, 'advertise')
+    return formatAddress({ host: own.host, port: own.port === 0 ? port : own.port })
+  }
+  const isEvery = host === '0.0.0.0' || host === '::'
+  return formatAddress({ host: isEvery ? hostName : host, port })
+}
+
 /** `host:port`, an IPv6 host in brackets. */
 export function formatAddress({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`

@@ -13,9 +13,13 @@ export const SERVER_ERRORS = {
     'The routes that write are off. Start the program with -write-token to have them.',
   SERVER_NO_ROUTE: 'No route has this path and method. docs/state.md lists the routes.',
   SERVER_SHARD_NOT_FOUND:
-    'The shard does not run in this process. Ask the process whose -start and -stop hold it.',
+    'No worker holds the shard at the moment, or there is none of this number. `gatewayctl status` shows the shards; a shard that is on its way to another worker is back within seconds.',
   SERVER_SHARD_NOT_READY:
     'The shard has no session at the moment, so it cannot send to Discord. Ask again when it is connected.',
+  SERVER_WORKER_UNREACHABLE:
+    'The call is for a shard of another worker, and that one does not answer at the address that it has registered. If it runs, give it an -addr that the other workers reach (the default is the loopback interface of its host).',
+  SERVER_WRONG_WORKER:
+    'Another worker has passed a call to this one that was meant for a third: the address that the third has registered leads here. Give each worker an -addr that the others reach.',
   SERVER_DATABASE_AWAY:
     'The database does not answer. The program connects again by itself; ask again after the seconds of Retry-After.',
   SERVER_DATABASE_EMPTY:
@@ -50,6 +54,12 @@ const ANSWERS: Readonly<Record<ServerErrorCode, Answer>> = {
   SERVER_NO_ROUTE: { httpStatus: 404, grpcStatus: status.UNIMPLEMENTED },
   SERVER_SHARD_NOT_FOUND: { httpStatus: 404, grpcStatus: status.NOT_FOUND },
   SERVER_SHARD_NOT_READY: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 5 },
+  SERVER_WORKER_UNREACHABLE: {
+    httpStatus: 503,
+    grpcStatus: status.UNAVAILABLE,
+    retryAfterSeconds: 5,
+  },
+  SERVER_WRONG_WORKER: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 5 },
   SERVER_DATABASE_AWAY: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 2 },
   SERVER_DATABASE_EMPTY: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 10 },
   SERVER_BUSY: { httpStatus: 503, grpcStatus: status.RESOURCE_EXHAUSTED, retryAfterSeconds: 1 },

@@ -1,5 +1,3 @@
-import type { Log } from '../base/index.ts'
-
 /** As the proto names it. GUILD_STREAM: the session is there, its guilds are still coming in. */
 export type ShardStatus = 'DISCONNECTED' | 'CONNECTING' | 'GUILD_STREAM' | 'CONNECTED'
 
@@ -11,7 +9,7 @@ export interface ShardStat {
 }
 
 /**
- * What the management service asks of the running gateway; cmd/gateway implements it with the shard
+ * What the management service asks of this process; cmd/gateway implements it with the shard
  * manager. Calls reject with a ServerError (SERVER_SHARD_NOT_FOUND, SERVER_SHARD_NOT_READY) or with
  * any BaseError, whose message is handed to the caller.
  */
@@ -22,9 +20,4 @@ export interface GatewayControl {
   restartShard(shardId: number): Promise<void>
   /** Sends op 8 for every member of the guild through the shard. */
   requestGuildMembers(guildId: bigint, shardId: number): Promise<void>
-}
-
-export interface ControlDeps {
-  readonly control: GatewayControl
-  readonly log: Log
 }

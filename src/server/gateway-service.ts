@@ -1,15 +1,11 @@
-/** `gateway.Gateway`: management of the shards of this process. See proto/gateway.proto. */
-import type {
-  sendUnaryData,
-  ServerUnaryCall,
-  StatusObject,
-  UntypedServiceImplementation,
-} from '@grpc/grpc-js'
-import { status } from '@grpc/grpc-js'
-import { BaseError, type Log } from '../base/index.ts'
+/** `gateway.Gateway`: the ancestor's management of the shards, of the whole fleet. See proto/gateway.proto. */
+import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js'
+import type { Log } from '../base/index.ts'
 import { isSnowflake } from '../discord/index.ts'
-import { answerOf, sentenceOf, ServerError } from './errors.ts'
-import type { ControlDeps } from './gateway-control.ts'
+import { ServerError } from './errors.ts'
+import type { GatewayControl, ShardStat } from './gateway-control.ts'
+import type { Peers } from './peers.ts'
+import { unary } from './unary.ts'
 
 interface ShardRequest {
   readonly shard: number
@@ -20,55 +16,64 @@ interface MembersRequest extends ShardRequest {
   readonly guild_id: string
 }
 
-export function gatewayService({ control, log }: ControlDeps): UntypedServiceImplementation {
+interface Stat {
+  readonly shard: number
+  readonly status: ShardStat['status']
+  readonly event_rate: number
+}
+
+export interface GatewayServiceDeps {
+  readonly control: GatewayControl
+  readonly peers: Peers
+  readonly definition: ServiceDefinition
+  readonly log: Log
+}
+
+export function gatewayService(deps: GatewayServiceDeps): UntypedServiceImplementation {
+  const { control, peers, definition, log } = deps
+  const shardOf = ({ shard }: ShardRequest): number => shard
+  const ownStats = (): Stat[] =>
+    control.stats().map(({ shard, status, eventRate }) => ({
+      shard,
+      status,
+      event_rate: Math.round(eventRate),
+    }))
   return {
     Version: unary(log, () => ({ version: control.version })),
-    Stats: unary(log, () => ({
-      stats: control.stats().map(({ shard, status: shardStatus, eventRate }) => ({
-        shard,
-        status: shardStatus,
-        event_rate: Math.round(eventRate),
-      })),
-    })),
-    RestartShard: unary(log, async ({ shard }: ShardRequest) => {
-      await control.restartShard(shard)
-      return {}
-    }),
-    RequestGuildMembers: unary(log, async ({ guild_id, shard }: MembersRequest) => {
-      // Signed on the wire, unsigned at Discord: the bits are the same.
-      const guildId = BigInt.asUintN(64, BigInt(guild_id))
-      if (!isSnowflake(guildId.toString())) {
-        throw new ServerError('SERVER_BAD_REQUEST', 'guild_id is missing: expected a guild id.')
-      }
-      await control.requestGuildMembers(guildId, shard)
-      return {}
-    }),
-  }
-}
-
-function unary<Request>(
-  log: Log,
-  handle: (request: Request) => object | Promise<object>,
-): (call: ServerUnaryCall<Request, object>, respond: sendUnaryData<object>) => void {
-  return (call, respond) => {
-    Promise.resolve(call.request)
-      .then(handle)
-      .then(
-        (response) => respond(null, response),
-        (error: unknown) => respond(statusOf(error, call.getPath(), log)),
+    Stats: unary(log, async (request, metadata) => {
+      if (peers.isForSelf(metadata)) return { stats: ownStats() }
+      const answers = await peers.askOthers<object, { stats: Stat[] }>(
+        definition['Stats']!,
+        request as object,
       )
+      const others = [...answers.values()].flatMap((answer) => answer?.stats ?? [])
+      // A shard that changes its worker may be told twice: by the one that has it now.
+      const stats = new Map<number, Stat>()
+      for (const stat of [...others, ...ownStats()]) {
+        if (stats.get(stat.shard)?.status !== 'CONNECTED') stats.set(stat.shard, stat)
+      }
+      return { stats: [...stats.values()].sort((a, b) => a.shard - b.shard) }
+    }),
+    RestartShard: peers.unary<ShardRequest, object>(
+      definition['RestartShard']!,
+      shardOf,
+      unary(log, async ({ shard }) => {
+        await control.restartShard(shard)
+        return {}
+      }),
+    ),
+    RequestGuildMembers: peers.unary<MembersRequest, object>(
+      definition['RequestGuildMembers']!,
+      shardOf,
+      unary(log, async ({ guild_id, shard }) => {
+        // Signed on the wire, unsigned at Discord: the bits are the same.
+        const guildId = BigInt.asUintN(64, BigInt(guild_id))
+        if (!isSnowflake(guildId.toString())) {
+          throw new ServerError('SERVER_BAD_REQUEST', 'guild_id is missing: expected a guild id.')
+        }
+        await control.requestGuildMembers(guildId, shard)
+        return {}
+      }),
+    ),
   }
-}
-
-/** The caller is an operator: a BaseError's message is a sentence for operators and holds no secret. */
-function statusOf(error: unknown, path: string, log: Log): Partial<StatusObject> {
-  if (error instanceof ServerError) {
-    return { code: answerOf(error).grpcStatus, details: sentenceOf(error) }
-  }
-  if (error instanceof BaseError) {
-    const code = error.retryable ? status.UNAVAILABLE : status.FAILED_PRECONDITION
-    return { code, details: error.message }
-  }
-  log.error('management call failed', { path, error })
-  return { code: status.INTERNAL, details: 'The call failed inside the program; its log says why.' }
 }

@@ -15,6 +15,7 @@ import type { Clock, Log } from '../base/index.ts'
 import { cannotListen, formatAddress, parseListenAddress } from './address.ts'
 import type { GatewayControl } from './gateway-control.ts'
 import { gatewayService } from './gateway-service.ts'
+import { ALONE, Peers } from './peers.ts'
 
 /** A further service on the same listener. */
 export interface GrpcService {
@@ -32,6 +33,8 @@ export interface GrpcOptions {
   /** The flag that the address came from, for messages. */
   readonly flag: string
   readonly control: GatewayControl
+  /** The other workers of the fleet; default: there are none. */
+  readonly peers?: Peers
   readonly services?: readonly GrpcService[]
   readonly clock: Clock
   readonly log: Log
@@ -67,7 +70,9 @@ export async function startGrpcServer(options: GrpcOptions): Promise<GrpcServer>
     LOADER_OPTIONS,
   )
   const server = new Server()
-  server.addService(serviceIn(known, GATEWAY), gatewayService(options))
+  const definition = serviceIn(known, GATEWAY)
+  const peers = options.peers ?? new Peers(ALONE, options)
+  server.addService(definition, gatewayService({ ...options, peers, definition }))
   for (const service of services) server.addService(service.definition, service.implementation)
   new ReflectionService(known).addToServer(server)
   const names = ['', GATEWAY, ...services.map((service) => service.name)]

@@ -105,6 +105,18 @@ export class EtcdClaims implements ShardClaims {
     return this.#record.id
   }
 
+  /** This worker as it registers itself. */
+  get self(): WorkerRecord {
+    return this.#record
+  }
+
+  /** Who holds the shard, as far as this worker knows; null: nobody. */
+  ownerOf(shardId: number): WorkerRecord | null {
+    if (this.#held.has(shardId)) return this.#record
+    const owner = this.#view?.claims.get(shardId)?.worker
+    return this.#view?.workers.find(({ id }) => id === owner) ?? null
+  }
+
   /** The fleet as it was read last; null before that. */
   get view(): FleetView | null {
     return this.#view
