@@ -5,10 +5,12 @@ import {
   type AckLane,
   type AckLanes,
   type Destination,
+  openStdout,
   OptionalAcks,
   type PushDrop,
   redisList,
   redisStream,
+  StdoutDestination,
   SubscribeDestination,
 } from '../../src/push/index.ts'
 
@@ -51,6 +53,9 @@ export function createDestinations(
       limits: { eventsMax: config.queueEventsMax, bytesMax: config.queueBytesMax },
       ...(config.events === null ? {} : { events: [...config.events] }),
       acks,
+    }
+    if (config.kind === 'stdout') {
+      return new StdoutDestination({ ...options, payload: config.payload, output: openStdout() })
     }
     if (address === null) return (subscribe = new SubscribeDestination(options))
     const redis = {

@@ -1,7 +1,7 @@
 import type { Secret } from '../base/index.ts'
 import { ConfigError } from './errors.ts'
 
-export type DestinationKind = 'redis-list' | 'redis-stream' | 'grpc-subscribe'
+export type DestinationKind = 'redis-list' | 'redis-stream' | 'grpc-subscribe' | 'stdout'
 
 /** How events are shared out among the streams of a redis-stream, and what Redis forgets of them. */
 export interface StreamConfig {
@@ -17,7 +17,7 @@ export interface DestinationConfig {
   /** Label in logs and metrics. */
   readonly name: string
   readonly kind: DestinationKind
-  /** Of the Redis; null for grpc-subscribe. */
+  /** Of the Redis; null for other kinds. */
   readonly address: Secret | null
   readonly prefix: string
   readonly payload: 'd' | 'envelope'

@@ -33,8 +33,11 @@ const KEYS_OF: Readonly<Record<DestinationKind, readonly string[]>> = {
     'trim-age-seconds',
   ],
   'grpc-subscribe': [],
+  stdout: ['payload'],
 }
 const KINDS = Object.keys(KEYS_OF) as DestinationKind[]
+/** What people read says what it is. */
+export const STDOUT_PAYLOAD = 'envelope'
 const STREAM_PREFIX = 'gateway:stream:'
 const STREAM_ENTRIES_MAX = 1_000_000
 const PARTITIONS = { default: 16, max: 1024 }
@@ -96,7 +99,8 @@ class DestinationReader {
     const kind = yaml.choice(kindNode ?? map, 'kind', KINDS)
     this.#fields = yaml.fields(map, [...KEYS, ...KEYS_OF[kind]])
     const name = this.#name()
-    const { events, queueEventsMax, queueBytesMax, payload, encoding } = this.#defaults
+    const { events, queueEventsMax, queueBytesMax, encoding } = this.#defaults
+    const payload = kind === 'stdout' ? STDOUT_PAYLOAD : this.#defaults.payload
     const prefix = kind === 'redis-stream' ? STREAM_PREFIX : this.#defaults.prefix
     const address = this.#fields.get('address') ?? map
     return {

@@ -28,7 +28,9 @@ export const CONFIG_ERRORS = {
   CONFIG_DUPLICATE_DESTINATION:
     'Two destinations have the same name or go to the same place, which would get each event twice. Leave one away, or give another prefix.',
   CONFIG_DESTINATIONS_TWICE:
-    'The destinations were given in two ways. Give one of -destinations, -redis and MULTI_REDIS; the flags of form and size stay defaults for the file.',
+    'The destinations were given in two ways. Give one of -destinations, -stdout, -redis and MULTI_REDIS; the flags of form and size stay defaults for the file.',
+  CONFIG_STDOUT_WORKERS:
+    'Worker processes have no standard output of their own: their lines are the log of their parent. Run one process for -stdout, or send the events elsewhere.',
   CONFIG_MULTI_REDIS:
     'MULTI_REDIS cannot be read. It is a JSON object of address and event names; an empty array takes WHITELIST_EVENTS.',
 } as const

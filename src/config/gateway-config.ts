@@ -2,12 +2,11 @@
 import { readFileSync } from 'node:fs'
 import { messageOf, Secret } from '../base/index.ts'
 import type { DestinationConfig } from './destination-config.ts'
-import { readDestinationsFile } from './destinations-file.ts'
+import { readDestinations } from './destinations.ts'
 import { ConfigError } from './errors.ts'
 import { GATEWAY_OPTIONS } from './gateway-options.ts'
 import { parseIntents } from './intents.ts'
-import { readMultiRedis } from './multi-redis.ts'
-import { badValue, type Env, isOn, parseOptions, type Values } from './parse.ts'
+import { badValue, type Env, isOn, parseOptions } from './parse.ts'
 
 export interface GatewayConfig {
   /** Without the prefix `Bot `. */
@@ -134,7 +133,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       psql,
       dataDir: text('data'),
       cache: text('cache') as GatewayConfig['cache'],
-      destinations: readDestinations(values, given, env, psql !== null),
+      destinations: readDestinations(values, given, env),
       name: text('name'),
       podId: text('podId'),
       shardCount,
@@ -189,62 +188,11 @@ function readToken(token: string | undefined, file: string | undefined): Secret 
   return new Secret(value)
 }
 
-/** By -destinations, else MULTI_REDIS, else -redis; without a Redis events leave by gRPC Subscribe. */
-function readDestinations(
-  values: Values,
-  given: ReadonlySet<string>,
-  env: Env,
-  hasPsql: boolean,
-): DestinationConfig[] {
-  const text = (flag: string): string => values.get(flag) ?? ''
-  const multiRedis = env.MULTI_REDIS ?? ''
-  const defaults = {
-    prefix: text('redis-prefix'),
-    payload: text('payload') as DestinationConfig['payload'],
-    encoding: text('encoding') as DestinationConfig['encoding'],
-    events: readWhitelist(env.WHITELIST_EVENTS),
-    queueEventsMax: Number(text('queue-events-max')),
-    queueBytesMax: Number(text('queue-bytes-max')),
-  }
-  if (given.has('destinations')) {
-    if (given.has('redis') || multiRedis !== '') {
-      const other = given.has('redis') ? '-redis' : 'MULTI_REDIS'
-      throw new ConfigError(
-        'CONFIG_DESTINATIONS_TWICE',
-        `-destinations and ${other} both say where events go. Leave one of them away.`,
-      )
-    }
-    return readDestinationsFile(text('destinations'), defaults)
-  }
-  if (multiRedis !== '') return readMultiRedis(multiRedis, defaults)
-  const redis = text('redis') === '' && hasPsql ? 'localhost:6379' : text('redis')
-  const isRedis = redis !== '' && redis !== 'none'
-  return [
-    {
-      ...defaults,
-      name: isRedis ? 'redis' : 'grpc',
-      kind: isRedis ? 'redis-list' : 'grpc-subscribe',
-      address: isRedis ? new Secret(redis) : null,
-      stream: null,
-      isRequired: true,
-    },
-  ]
-}
-
 function readApi(value: string): string {
   if (!/^https?:\/\/[^/]/.test(value)) {
     throw badValue({ flag: 'discord-api', kind: 'text' }, value, 'a URL as https://discord.com/api')
   }
   return value.replace(/\/+$/, '').replace(/\/v[0-9]+$/, '')
-}
-
-/** Names are kept as they are given: Discord adds events at any time. The destination warns of strange ones. */
-function readWhitelist(value: string | undefined): ReadonlySet<string> | null {
-  const names = (value ?? '')
-    .split(',')
-    .map((name) => name.trim().toUpperCase())
-    .filter((name) => name !== '')
-  return names.length === 0 ? null : new Set(names)
 }
 
 function isEndpoint(text: string): boolean {

@@ -47,6 +47,13 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
       'A file (YAML or JSON) with any number of destinations instead of -redis; see consumers.md.',
   },
   {
+    flag: 'stdout',
+    kind: 'switch',
+    default: '',
+    sentence:
+      'Writes the events to standard output as lines of JSON instead of pushing them: an envelope each, with -payload d the bare payload. The log is on standard error.',
+  },
+  {
     flag: 'redis-prefix',
     kind: 'text',
     default: 'gateway:events:',

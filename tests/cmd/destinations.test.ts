@@ -101,6 +101,8 @@ test('-destinations: each with its filter and form; one that comes up late gets 
     encoding: json
     events: [MESSAGE_CREATE]
   - {name: watchers, kind: grpc-subscribe}
+  - {name: history, kind: redis-stream, address: "${one!.url}", events: [MESSAGE_CREATE]}
+  - {name: out, kind: stdout, events: [MESSAGE_CREATE]}
 `,
   )
   const program = gateway([`-destinations=${file}`])
@@ -121,6 +123,9 @@ test('-destinations: each with its filter and form; one that comes up late gets 
   expect((await lists(admins[1]!, 'audit:')).get('MESSAGE_CREATE')).toBe(
     (await lists(admins[0]!)).get('MESSAGE_CREATE'),
   )
+  const lines = program.logLines().filter(({ t }) => t === 'MESSAGE_CREATE')
+  expect(lines.length).toBe(await admins[0]!.xlen('gateway:stream:all'))
+  expect(lines[0]).toMatchObject({ op: 0, d: JSON.parse(bare!) as object })
 }, 60_000)
 
 test('a required one of several that cannot be reached ends the start with its name', async () => {

@@ -83,6 +83,21 @@ describe('-destinations', () => {
     })
   })
 
+  test('-stdout is a way of its own, for one process', () => {
+    expect(read(['-stdout'])).toMatchObject([
+      { name: 'stdout', kind: 'stdout', payload: 'envelope', isRequired: true },
+    ])
+    expect(read(['-stdout', '-payload', 'd'])[0]!.payload).toBe('d')
+    expect(read(['-stdout=false'])[0]!.kind).toBe('grpc-subscribe')
+    const [out] = destinations('destinations: [{name: out, kind: stdout}]', ['-payload', 'd'])
+    expect(out!.payload).toBe('envelope')
+    expect(failure(() => read(['-stdout', '-redis', 'q'])).message).toMatch(
+      /-stdout and -redis both say/,
+    )
+    const workers = ['-workers=2', '-psql=postgres://u@h/d', '-etcd=h:2379', '-stdout']
+    expect(failure(() => read(workers)).code).toBe('CONFIG_STDOUT_WORKERS')
+  })
+
   test('a stream has a prefix, a split and a trim of its own', () => {
     const head = 'destinations: [{name: s, kind: redis-stream, address: q'
     const [plain] = destinations(`${head}}]`, ['-redis-prefix', 'lists:'])
