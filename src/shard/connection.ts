@@ -14,6 +14,7 @@ import type { ConnectionQuery } from './ports.ts'
 import { WebSocketClient } from './websocket/client.ts'
 import type { ClientHandler } from './websocket/client.ts'
 import type { FrameFault } from './websocket/frame-reader.ts'
+import type { ReadTurns } from './websocket/read-turns.ts'
 
 export interface ConnectionCallbacks {
   /** One whole ETF payload, version byte included: bytes[start, end), valid only during the call. */
@@ -40,6 +41,7 @@ export interface Transport {
   readonly frameBytesMax: number
   /** One for all shards: its set-up is a tenth of the cost of a TLS connection. */
   readonly secureContext: SecureContext
+  readonly turns: ReadTurns
   readonly handshakeTimeoutMs: number
   readonly clock: Clock
   readonly traffic: Traffic
@@ -75,6 +77,7 @@ export class Connection implements FrameSink, ClientHandler {
         handshakeTimeoutMs: transport.handshakeTimeoutMs,
         closeTimeoutMs: CLOSE_TIMEOUT_MS,
         secureContext: transport.secureContext,
+        turns: transport.turns,
         clock: transport.clock,
       },
       this,

@@ -19,6 +19,7 @@ import type { GapLog, ShardDeps, ShardSettings, ShardTimeouts } from './shard-de
 import { ShardMetrics } from './shard-metrics.ts'
 import { Shard } from './shard.ts'
 import type { ShardStatus } from './shard.ts'
+import { ReadTurns } from './websocket/read-turns.ts'
 
 export interface ShardManagerOptions {
   readonly settings: ShardSettings
@@ -94,6 +95,7 @@ export class ShardManager {
         userAgent: options.userAgent,
         frameBytesMax,
         secureContext,
+        turns: new ReadTurns(clock),
         handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
         clock,
         traffic: metrics.traffic,

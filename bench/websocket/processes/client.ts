@@ -3,7 +3,7 @@ import { createSecureContext } from 'node:tls'
 import { WebSocket } from 'ws'
 import type { ClientOptions } from 'ws'
 import { systemClock } from '../../../src/base/index.ts'
-import { WebSocketClient } from '../../../src/shard/index.ts'
+import { ReadTurns, WebSocketClient } from '../../../src/shard/index.ts'
 import type { ClientMessage, ClientOrder } from '../messages.ts'
 
 const OPENING_AT_ONCE = 16
@@ -42,6 +42,7 @@ function onFrame(length: number): void {
 
 function ourOpener(order: ClientOrder): () => Promise<void> {
   const secureContext = createSecureContext({ ca: order.cert })
+  const turns = new ReadTurns(systemClock)
   const handler = {
     onMessage: (_bytes: Buffer, start: number, end: number): void => onFrame(end - start),
     onFault: fail,
@@ -57,6 +58,7 @@ function ourOpener(order: ClientOrder): () => Promise<void> {
         handshakeTimeoutMs: 30_000,
         closeTimeoutMs: 1000,
         secureContext,
+        turns,
         clock: systemClock,
       },
       handler,

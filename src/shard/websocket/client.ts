@@ -15,6 +15,7 @@ import { CLOSE_CODE_ABNORMAL, CLOSE_CODE_ABSENT, FrameOpcode } from './frame.ts'
 import { FrameReader } from './frame-reader.ts'
 import type { FrameFault, FrameHandler } from './frame-reader.ts'
 import { clientFrame, closeFrame } from './frame-writer.ts'
+import type { ReadTurns, WaitingSocket } from './read-turns.ts'
 import { Upgrade } from './upgrade.ts'
 
 export interface ClientOptions {
@@ -27,6 +28,8 @@ export interface ClientOptions {
   readonly closeTimeoutMs: number
   /** For wss: one for all connections, its set-up is a tenth of the cost of a TLS connection. */
   readonly secureContext: SecureContext
+  /** One for all connections: what they read in one turn of the event loop is bounded together. */
+  readonly turns: ReadTurns
   readonly clock: Clock
 }
 
@@ -45,12 +48,14 @@ export interface ClientHandler {
 const READ_BYTES = 64 * 1024
 const readBuffer = Buffer.allocUnsafeSlow(READ_BYTES)
 
-export class WebSocketClient implements FrameHandler {
+export class WebSocketClient implements FrameHandler, WaitingSocket {
   readonly #handler: ClientHandler
   readonly #options: ClientOptions
   readonly #reader: FrameReader
   readonly #socket: Socket
   #upgrade: Upgrade | null
+  /** Came when the turn was full. The socket is paused then, so it is what one read of TLS brings at most. */
+  readonly #kept: Buffer[] = []
   #timer: Timer | undefined
   #failure = ''
   #isClosing = false
@@ -69,10 +74,7 @@ export class WebSocketClient implements FrameHandler {
     this.#upgrade = new Upgrade(target, options.userAgent)
     this.#socket = openSocket(target, options.secureContext, {
       buffer: readBuffer,
-      callback: (bytes) => {
-        this.#onRead(bytes)
-        return true
-      },
+      callback: (bytes) => this.#onRead(bytes),
     })
     this.#socket.setNoDelay(true)
     this.#socket.once(target.protocol === 'wss:' ? 'secureConnect' : 'connect', () => {
@@ -113,6 +115,12 @@ export class WebSocketClient implements FrameHandler {
     this.#socket.destroy()
   }
 
+  /** What was kept is read, and the socket goes on. */
+  goOn(): void {
+    this.#readKept()
+    this.#socket.resume()
+  }
+
   onMessage(bytes: Buffer, start: number, end: number): void {
     this.#handler.onMessage(bytes, start, end)
   }
@@ -140,11 +148,27 @@ export class WebSocketClient implements FrameHandler {
     this.#handler.onFault(fault, message)
   }
 
-  #onRead(byteCount: number): void {
+  /** @returns whether the socket may read on; false pauses it. */
+  #onRead(byteCount: number): boolean {
+    const isWaiting = this.#kept.length > 0
+    if (!isWaiting && this.#options.turns.mayRead(byteCount)) {
+      this.#take(readBuffer, byteCount)
+      return true
+    }
+    this.#kept.push(Buffer.copyBytesFrom(readBuffer, 0, byteCount))
+    if (!isWaiting) this.#options.turns.wait(this)
+    return false
+  }
+
+  #readKept(): void {
+    for (const bytes of this.#kept.splice(0)) this.#take(bytes, bytes.length)
+  }
+
+  #take(bytes: Buffer, byteCount: number): void {
     let start = 0
     if (this.#upgrade !== null) {
       try {
-        start = this.#upgrade.read(readBuffer, 0, byteCount)
+        start = this.#upgrade.read(bytes, 0, byteCount)
       } catch (error) {
         this.#abandon(messageOf(error))
         return
@@ -153,7 +177,7 @@ export class WebSocketClient implements FrameHandler {
       this.#upgrade = null
       this.#options.clock.clearTimeout(this.#timer)
     }
-    this.#reader.read(readBuffer, start, byteCount)
+    this.#reader.read(bytes, start, byteCount)
   }
 
   #sayClose(frame: Buffer): void {
@@ -171,6 +195,7 @@ export class WebSocketClient implements FrameHandler {
   }
 
   #onSocketClosed(): void {
+    this.#readKept()
     this.#options.clock.clearTimeout(this.#timer)
     this.#reader.stop()
     if (this.#upgrade === null) this.#handler.onClosed(this.#closeCode, this.#closeReason)

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { createServer as createHttpsServer } from 'node:https'
 import { createSecureContext } from 'node:tls'
@@ -8,6 +9,7 @@ import { WebSocketServer, type WebSocket } from 'ws'
 import { systemClock } from '../../../src/base/index.ts'
 import { selfSigned } from '../../../sim/certificate.ts'
 import { WebSocketClient } from '../../../src/shard/websocket/client.ts'
+import { ReadTurns } from '../../../src/shard/websocket/read-turns.ts'
 import { until } from '../../support/until.ts'
 import { serverClose, serverFrame } from './server-frames.ts'
 
@@ -41,7 +43,7 @@ afterEach(() => {
 
 function connect(
   url: string,
-  options: { timeoutMs?: number; ca?: string; closeMs?: number } = {},
+  options: { timeoutMs?: number; ca?: string; closeMs?: number; turns?: ReadTurns } = {},
 ): { client: WebSocketClient; peer: Peer } {
   const peer = new Peer()
   const client = new WebSocketClient(
@@ -52,6 +54,7 @@ function connect(
       handshakeTimeoutMs: options.timeoutMs ?? 5000,
       closeTimeoutMs: options.closeMs ?? 1000,
       clock: systemClock,
+      turns: options.turns ?? new ReadTurns(systemClock),
       secureContext: createSecureContext(options.ca === undefined ? {} : { ca: options.ca }),
     },
     peer,
@@ -153,6 +156,43 @@ describe.each([
     const kinds = both.map(({ peer }) => new Set(peer.messages.slice(1)))
     expect(kinds.map((kind) => kind.size)).toEqual([1, 1])
     expect(kinds.flatMap((kind) => [...kind]).sort()).toEqual(texts)
+  })
+
+  test('a burst that does not fit in one turn of the loop is read in later ones, in order', async () => {
+    const server = await wsServer(isTls)
+    let ms = 0
+    const turns = new ReadTurns({ ...systemClock, monotonic: () => (ms += 5) })
+    const { peer } = connect(server.url, { ...options, turns })
+    const socket = await server.next()
+    await until(() => peer.messages.length === 1)
+    const count = 4000
+    for (let index = 0; index < count; index++) socket.send(String(index).padStart(1000, '0'))
+    socket.close(4001, 'over')
+    let read = 0
+    let mostInOneTurn = 0
+    while (peer.end === null) {
+      await nextTurn()
+      mostInOneTurn = Math.max(mostInOneTurn, peer.messages.length - read)
+      read = peer.messages.length
+    }
+    expect(peer.messages.slice(1).map(Number)).toEqual(Array.from({ length: count }, (_, i) => i))
+    expect(peer.end).toBe('closed 4001 over')
+    // Two reads of 64 KiB, and what one read of TLS brings; libuv alone would go on for 32.
+    expect(mostInOneTurn).toBeLessThanOrEqual(200)
+  })
+
+  test('what was kept for a later turn is read before the end is told', async () => {
+    const server = await wsServer(isTls)
+    let ms = 0
+    const turns = new ReadTurns({ ...systemClock, monotonic: () => (ms += 100) })
+    const { peer } = connect(server.url, { ...options, turns })
+    const socket = await server.next()
+    await until(() => peer.messages.length === 1)
+    for (let index = 0; index < 300; index++) socket.send('x'.repeat(1000))
+    socket.close(4004, 'bad token')
+    await until(() => peer.end !== null)
+    expect(peer.messages.length).toBe(301)
+    expect(peer.end).toBe('closed 4004 bad token')
   })
 
   test.each([1000, 1001, 4000, 4009, 4014])(
