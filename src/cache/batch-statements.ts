@@ -12,7 +12,7 @@ import { MEMBERS } from './tables.ts'
 import { changesAfter, changesBefore, type WideStatement } from './wide-changes.ts'
 
 /** Objects of one statement, as terms: what is turned into JSON at a time, without a pause. */
-const BYTES_MAX = 1024 * 1024
+const BYTES_MAX = 256 * 1024
 
 /** A statement of rows knows them, so that it can be made again for a part of them. */
 export interface BatchStatement extends WideStatement {

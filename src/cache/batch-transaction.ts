@@ -2,6 +2,7 @@
  * One batch as one transaction under the fences of its shards; rows that the database refuses for what
  * they hold are found by halving and left out, so that one bad row never holds up a shard.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import pg from 'pg'
 import type { Batch } from './batch.ts'
 import type { BatchStatement, BatchStatements, PoisonRow } from './batch-statements.ts'
@@ -10,6 +11,8 @@ import { isSameFence, lockShared, readFences } from './fences.ts'
 
 /** Bytes on their way at a time: the next statement is made while the database works on the last. */
 const PIPELINE_BYTES_MAX = 512 * 1024
+/** Made in one turn of the event loop; then heartbeats and sockets have theirs. About 2 ms, for each lane. */
+const TURN_BYTES = 256 * 1024
 
 /**
  * Classes 22 (data exception), 23 (constraint) and 54 (program limit): the row is at fault, a repeat
@@ -96,6 +99,7 @@ async function writePipelined(
 ): Promise<void> {
   const pending: { readonly written: Promise<unknown>; readonly bytes: number }[] = []
   let pendingBytes = 0
+  let turnBytes = 0
   for (const { text, values, name, order } of statements) {
     const bytes = byteLength(values)
     tally.sent += order.length
@@ -106,6 +110,11 @@ async function writePipelined(
     written.catch(() => undefined)
     pending.push({ written, bytes })
     pendingBytes += bytes
+    turnBytes += bytes
+    if (turnBytes >= TURN_BYTES) {
+      await nextTurn()
+      turnBytes = 0
+    }
     while (pendingBytes > PIPELINE_BYTES_MAX && pending.length > 1) {
       const first = pending.shift()!
       pendingBytes -= first.bytes

@@ -31,7 +31,7 @@ const FLUSH_BYTES = 1024 * 1024
 const EVENTS_PER_CHECK = 32
 const BYTES_PER_CHECK = 256 * 1024
 /** An open batch of this many rows is closed: a transaction holds up take-overs, and sorting stalls the loop. */
-const BATCH_ROWS_MAX = 20_000
+const BATCH_ROWS_MAX = 8000
 /** A transaction that is not through after this long: pushes stop waiting for it. */
 const AWAY_AFTER_MS = 2000
 const RETRY = { baseMs: 50, maxMs: 5000 } as const
