@@ -8,7 +8,7 @@ import type { WebSocket } from 'ws'
 import type { Clock, Timer } from '../src/base/index.ts'
 import { Opcode, SEND_PAYLOAD_BYTES_MAX, SEND_WINDOW_MS } from '../src/discord/index.ts'
 import type { Gateway } from './gateway.ts'
-import { answerRequest } from './requests.ts'
+import { answerRequest, wholeListOf } from './requests.ts'
 import type { ReplayEntry, Session, SessionReader } from './session.ts'
 import { Transport } from './transport.ts'
 import { createCompressor } from './wire/compressor.ts'
@@ -54,6 +54,7 @@ export class Connection implements SessionReader {
   readonly #compressor: Compressor | null
   /** Monotonic ms of the sends of the last minute, oldest first. */
   #sends: number[] = []
+  readonly #id: number
   #heartbeatAtMs = 0
   #heartbeatTimer: Timer | undefined
   /** The session whose numbers wait in the transport; it outlives `session`, so that a session's last flushes count. */
@@ -64,6 +65,7 @@ export class Connection implements SessionReader {
     this.#gateway = gateway
     this.#ws = ws
     this.#clock = gateway.clock
+    this.#id = gateway.commands.newConnection()
     this.query = query
     this.queryText = `${query.encoding},${query.compress}`
     this.#order = gateway.options.order.split(',')
@@ -205,7 +207,15 @@ export class Connection implements SessionReader {
     }
     if (!isWireMap(payload)) return this.#decodeError('it is not a map')
     if (typeof payload['op'] !== 'number') return this.#decodeError('op is not a number')
-    this.#onPayload(payload['op'], payload['d'])
+    const { op, d } = payload as { op: number; d?: WireValue }
+    this.#gateway.commands.record({
+      atMs: this.#clock.monotonic(),
+      connection: this.#id,
+      shard: this.session?.shardId ?? null,
+      op,
+      wholeListOf: wholeListOf(op, d),
+    })
+    this.#onPayload(op, d)
   }
 
   #onPayload(op: number, d: WireValue | undefined): void {

@@ -4,6 +4,7 @@
  */
 import type { Clock, Timer } from '../src/base/index.ts'
 import { Opcode, shardOfGuild } from '../src/discord/index.ts'
+import { CommandLog } from './command-log.ts'
 import type { Connection } from './connection.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { IdentifyBudget } from './identify-budget.ts'
@@ -41,6 +42,7 @@ export class Gateway {
   readonly sessions = new Map<string, Session>()
   readonly connections = new Set<Connection>()
   readonly nextFaults = new NextFaults()
+  readonly commands = new CommandLog()
   readonly events: Dispatcher
   readonly budget: IdentifyBudget
   isTokenReset = false
@@ -212,6 +214,11 @@ export class Gateway {
     if (leftMs > 0) return leftMs
     this.#allMembers.set(guildId, now)
     return 0
+  }
+
+  /** From now on the guild's members may be asked for in `ms`, not before. */
+  limitAllMembers(guildId: bigint, ms: number): void {
+    this.#allMembers.set(guildId, this.clock.monotonic() + ms - this.options.membersIntervalMs)
   }
 
   /** Ends a session: what its client has not got by now no RESUME brings any more. */

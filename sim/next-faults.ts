@@ -9,6 +9,8 @@ export const NEXT_FAULTS = {
   'no-hello': 'the next connection gets no HELLO',
   'reconnect-before-hello': 'the next connection gets op 7 in place of HELLO',
   'refuse-connection': 'the next connection is refused before the upgrade (HTTP 503)',
+  'rate-limit-members':
+    'the next op 8 is answered with RATE_LIMITED, and so is every one for all members of the guild within delayMs',
   'slow-replay': 'the next RESUME is replayed slowly (delayMs per event)',
 } as const
 export type NextFault = keyof typeof NEXT_FAULTS

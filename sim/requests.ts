@@ -60,7 +60,9 @@ function onMembers(gateway: Gateway, session: Session, d: WireMap): boolean {
   const echoed =
     typeof nonce === 'string' && Buffer.byteLength(nonce) <= NONCE_BYTES_MAX ? { nonce } : {}
   const isAll = userIds === undefined && query === '' && limit === 0
-  if (isAll) {
+  const fault = gateway.nextFaults.take('rate-limit-members', session.shardId)
+  if (fault !== null) gateway.limitAllMembers(guildId, Number(fault['delayMs']))
+  if (isAll || fault !== null) {
     const retryAfterMs = gateway.allMembersWaitMs(guildId)
     if (retryAfterMs > 0) {
       gateway.events.tell(session, 'RATE_LIMITED', {
@@ -85,6 +87,13 @@ function onMembers(gateway: Gateway, session: Session, d: WireMap): boolean {
   )
   for (const chunk of chunks) gateway.events.tell(session, 'GUILD_MEMBERS_CHUNK', chunk, guildId)
   return true
+}
+
+/** The guild of an op 8 for all members; null for any other payload. */
+export function wholeListOf(op: number, d: WireValue | undefined): bigint | null {
+  if (op !== Opcode.RequestGuildMembers || !isWireMap(d)) return null
+  const isAll = d['user_ids'] === undefined && d['query'] === '' && d['limit'] === 0
+  return isAll ? (snowflake(d['guild_id']) ?? null) : null
 }
 
 function onSoundboard(gateway: Gateway, session: Session, d: WireMap): boolean {

@@ -1,7 +1,7 @@
 import { BaseError, type Clock, type Timer } from '../../src/base/index.ts'
-import { Opcode, shardOfGuild } from '../../src/discord/index.ts'
+import { shardOfGuild } from '../../src/discord/index.ts'
 import { type GatewayControl, ServerError, type ShardStat } from '../../src/server/index.ts'
-import { REQUEST_NONCE_PREFIX, type ShardManager, type ShardStatus } from '../../src/shard/index.ts'
+import type { ShardManager, ShardStatus } from '../../src/shard/index.ts'
 
 const SAMPLE_INTERVAL_MS = 1000
 /** The event rate is the mean over this many samples. */
@@ -13,7 +13,6 @@ export class ManagerControl implements GatewayControl {
   readonly #manager: ShardManager
   readonly #clock: Clock
   readonly #shardCount: number
-  #requests = 0
   readonly #samples: Map<number, number>[] = []
   #timer: Timer | undefined
 
@@ -51,7 +50,7 @@ export class ManagerControl implements GatewayControl {
   }
 
   /**
-   * All members: an empty query without limit. The nonce makes the chunks pass to the queues as requested.
+   * All members: an empty query without limit. Resolves when it is sent, or waits for Discord's limits.
    * See [Discord Docs/Gateway Events#request-guild-members].
    */
   async requestGuildMembers(guildId: bigint, shardId: number): Promise<void> {
@@ -63,14 +62,15 @@ export class ManagerControl implements GatewayControl {
         { guildId: guildId.toString(), shardId, owner },
       )
     }
-    const nonce = `${REQUEST_NONCE_PREFIX}${++this.#requests}`
-    await this.#call(shardId, () =>
-      this.#manager.send(shardId, Opcode.RequestGuildMembers, {
-        guild_id: guildId,
-        query: '',
-        limit: 0,
-        nonce,
-      }),
+    await this.#call(
+      shardId,
+      () =>
+        new Promise<void>((resolve, reject) => {
+          this.#manager.requestMembers(shardId, { guildId, presences: false, nonce: '' }, (now) => {
+            if (now.error === null) resolve()
+            else reject(now.error)
+          })
+        }),
     )
   }
 

@@ -3,6 +3,11 @@
 /** Sends per connection in any SEND_WINDOW_MS. See [Discord Docs/Gateway#rate-limiting]. */
 export const SEND_EVENTS_MAX = 120
 export const SEND_WINDOW_MS = 60_000
+/** Presence updates per connection in any PRESENCE_WINDOW_MS. See [Discord Docs/Gateway Events#activity-object]. */
+export const PRESENCE_UPDATES_MAX = 5
+export const PRESENCE_WINDOW_MS = 20_000
+/** One request for all members per guild and bot in this time. See [Discord Docs/Gateway Events#request-guild-members]. */
+export const ALL_MEMBERS_WINDOW_MS = 30_000
 /** A larger payload is answered with close code 4002. See [Discord Docs/Gateway#sending-events]. */
 export const SEND_PAYLOAD_BYTES_MAX = 4096
 /** One identify per rate limit key in this time. See [Discord Docs/Gateway#sharding-max-concurrency]. */

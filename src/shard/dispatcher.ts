@@ -19,6 +19,11 @@ export interface Lifecycle {
   forget(shardId: number): void
 }
 
+/** Told of the events that answer commands, when the sink has them; by shape, see commands/answers.ts. */
+export interface EventAnswers {
+  onEvent(event: Dispatch): void
+}
+
 /** `d` of a dispatch that has none: the atom nil (SMALL_ATOM_UTF8_EXT, length 3). */
 const NIL = Buffer.from([119, 3, 0x6e, 0x69, 0x6c])
 
@@ -30,6 +35,7 @@ export class Dispatcher {
   readonly #lifecycle: Lifecycle
   readonly #sink: DispatchSink
   readonly #clock: Clock
+  readonly #answers: EventAnswers
   readonly #dispatch: Dispatch
 
   constructor(deps: {
@@ -37,8 +43,10 @@ export class Dispatcher {
     readonly marks: AckMarks
     readonly lifecycle: Lifecycle
     readonly sink: DispatchSink
+    readonly answers: EventAnswers
     readonly clock: Clock
   }) {
+    this.#answers = deps.answers
     this.#marks = deps.marks
     this.#lifecycle = deps.lifecycle
     this.#sink = deps.sink
@@ -133,6 +141,9 @@ export class Dispatcher {
     }
     if (!this.#sink.dispatch(event)) return false
     this.#marks.receive(shardId, counted)
+    if (eventName === 'GUILD_MEMBERS_CHUNK' || eventName === 'RATE_LIMITED') {
+      this.#answers.onEvent(event)
+    }
     return true
   }
 }

@@ -12,6 +12,7 @@
  */
 import type { Log } from '../base/index.ts'
 import { FieldReader, isNil, isTrue, ListReader, snowflakeAt, textAt } from '../etf/index.ts'
+import { FILL_NONCE_PREFIX } from './commands/member-requests.ts'
 import type { Dispatch, GuildClass, GuildMembership, MembershipRow } from './ports.ts'
 
 /** A READY that lacks more guilds than this, and more than LEFT_SHARE_MAX of them, is doubted. */
@@ -19,9 +20,6 @@ const LEFT_COUNT_MAX = 10
 const LEFT_SHARE_MAX = 1 / 5
 
 const AWAITED_MS = 60_000
-
-/** A request for members that a backend made carries a nonce that begins so; Discord echoes it. */
-export const REQUEST_NONCE_PREFIX = 'gateway:'
 
 interface Membership {
   state: MembershipRow['state']
@@ -203,7 +201,8 @@ export class GuildLifecycle {
     const fields = this.#chunkFields
     if (fields.read(event.bytes, event.start, event.end) < 0 || fields.starts[0]! < 0) return ''
     const nonce = textAt(event.bytes, fields.starts[0]!, fields.ends[0]!)
-    return nonce?.startsWith(REQUEST_NONCE_PREFIX) === true ? 'requested' : ''
+    // Whatever was not asked for by the gateway itself, a backend asked for.
+    return nonce !== null && !nonce.startsWith(FILL_NONCE_PREFIX) ? 'requested' : ''
   }
 
   /** Reads `id` and `unavailable` of a guild; the latter stays in the reader. */

@@ -6,6 +6,10 @@ import type { SecureContext } from 'node:tls'
 import { messageOf, sleep, within } from '../base/index.ts'
 import type { Clock, Counters, Log, Random } from '../base/index.ts'
 import type { AckMarks } from './ack-marks.ts'
+import { CommandAnswers } from './commands/answers.ts'
+import type { MembersProgress, MembersWanted } from './commands/member-requests.ts'
+import { LANES } from './commands/scheduler.ts'
+import type { Command, Ticket } from './commands/scheduler.ts'
 import { sharedSecureContext } from './connection.ts'
 import { Dispatcher } from './dispatcher.ts'
 import type { Lifecycle } from './dispatcher.ts'
@@ -105,6 +109,7 @@ export class ShardManager {
         marks,
         lifecycle,
         sink,
+        answers: new CommandAnswers((shardId) => this.#shards.get(shardId)),
         clock,
       }),
       marks,
@@ -127,6 +132,13 @@ export class ShardManager {
     })
     const statuses = (): ShardStatus[] => this.status()
     shardGauges(counters, statuses)
+    counters.series('gateway_commands_waiting', (add) => {
+      for (const lane of LANES) {
+        let count = 0
+        for (const shard of this.#shards.values()) count += shard.waitingCount(lane)
+        add(count, { lane })
+      }
+    })
     if (options.hasShardSeries === true) shardSeries(counters, statuses)
   }
 
@@ -161,12 +173,25 @@ export class ShardManager {
   }
 
   /**
-   * Sends one command (op 3, 4, 8, 31, 43) on the shard's connection, within Discord's limit.
+   * Sends one command (op 3, 4, 31, 43) on the shard's connection, within Discord's limits.
    *
-   * @throws ShardError SHARD_NOT_OWNED, SHARD_NOT_READY, SHARD_PAYLOAD_TOO_LARGE, SHARD_SEND_QUEUE_FULL
+   * @throws ShardError SHARD_NOT_OWNED, SHARD_NOT_READY, SHARD_SEND_QUEUE_FULL
    */
-  async send(shardId: number, op: number, d: unknown): Promise<void> {
-    await this.#shard(shardId).send(op, d)
+  submit(shardId: number, command: Command): Ticket {
+    return this.#shard(shardId).submit(command)
+  }
+
+  /**
+   * Asks for members of a guild of the shard (op 8); see MemberRequests.request.
+   *
+   * @throws ShardError SHARD_NOT_OWNED, SHARD_NOT_READY, SHARD_SEND_QUEUE_FULL, SHARD_NONCE_TAKEN
+   */
+  requestMembers(
+    shardId: number,
+    wanted: MembersWanted,
+    listener: (progress: MembersProgress) => void,
+  ): void {
+    this.#shard(shardId).requestMembers(wanted, listener)
   }
 
   /** Every shard that this process holds, by id. */

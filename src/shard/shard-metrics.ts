@@ -71,6 +71,15 @@ export class ShardMetrics {
     this.#counters.counter('gateway_reconnects_total', { cause }).value++
   }
 
+  /** A command was handed to Discord. */
+  sent(op: number): void {
+    this.#counters.counter('gateway_commands_sent_total', { op: String(op) }).value++
+  }
+
+  rateLimited(op: number): void {
+    this.#counters.counter('gateway_commands_rate_limited_total', { op: String(op) }).value++
+  }
+
   /** Close frames from Discord; the codes are Discord's few, anything else is `other`. */
   closed(closeCode: number): void {
     const known = closeCode === 1000 || closeCode === 1001 || closeCode === 1006

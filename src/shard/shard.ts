@@ -5,7 +5,12 @@
 import { backoffMs, messageOf } from '../base/index.ts'
 import type { Log, Timer } from '../base/index.ts'
 import { Opcode, RESUMABLE_CLOSE_CODE, SEND_PAYLOAD_BYTES_MAX } from '../discord/index.ts'
-import { CommandQueue, notReady } from './command-queue.ts'
+import type { AnswerHost } from './commands/answers.ts'
+import { MemberRequests } from './commands/member-requests.ts'
+import type { MembersChunk, MembersProgress, MembersWanted } from './commands/member-requests.ts'
+import { CommandScheduler, notReady } from './commands/scheduler.ts'
+import type { Command, Lane, Ticket } from './commands/scheduler.ts'
+import { SendLimiter } from './commands/send-limiter.ts'
 import { Connection } from './connection.ts'
 import type { ConnectionCallbacks } from './connection.ts'
 import { ShardError } from './errors.ts'
@@ -14,7 +19,6 @@ import type { BadFrameCause } from './frame-sink.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { identifyPayload } from './identify-payload.ts'
 import type { AcknowledgedSequence, IdentifyPermit, ShardClaim } from './ports.ts'
-import { SendLimiter } from './send-limiter.ts'
 import { SessionKeeper } from './session-keeper.ts'
 import { connectionUrl } from './session.ts'
 import type { ShardDeps } from './shard-deps.ts'
@@ -46,14 +50,15 @@ export interface ShardStatus {
   readonly badFrames: number
 }
 
-export class Shard implements ConnectionCallbacks, ReaderHost {
+export class Shard implements ConnectionCallbacks, ReaderHost, AnswerHost {
   readonly shardId: number
   readonly claim: ShardClaim
   readonly #deps: ShardDeps
   readonly #log: Log
   readonly #heartbeat: Heartbeat
   readonly #limiter: SendLimiter
-  readonly #commands: CommandQueue
+  readonly #commands: CommandScheduler
+  readonly #members: MemberRequests
   readonly #keeper: SessionKeeper
   readonly #reader: ShardReader
   readonly #ended = new AbortController()
@@ -93,8 +98,12 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
       },
     })
     this.#limiter = new SendLimiter(deps.clock)
-    this.#commands = new CommandQueue(deps.clock, this.#limiter, (payload) => {
-      this.#connection?.send(payload)
+    this.#commands = new CommandScheduler(deps.clock, this.#limiter, (op, d) => this.#write(op, d))
+    this.#members = new MemberRequests({
+      clock: deps.clock,
+      random: deps.random,
+      scheduler: this.#commands,
+      isReady: () => this.#state.name === 'ready',
     })
     if (claim.lost.aborted) queueMicrotask(() => this.lose())
     else claim.lost.addEventListener('abort', () => this.lose(), { once: true })
@@ -127,18 +136,21 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
   }
 
   /**
-   * Sends a command in its turn, within Discord's limit.
+   * Sends a command in its turn, within Discord's limits.
    *
-   * @throws ShardError SHARD_NOT_READY, SHARD_PAYLOAD_TOO_LARGE, SHARD_SEND_QUEUE_FULL
+   * @throws ShardError SHARD_NOT_READY, SHARD_SEND_QUEUE_FULL
    */
-  async send(op: number, d: unknown): Promise<void> {
-    if (this.#connection === null || this.#state.name !== 'ready') throw notReady()
-    const payload = this.#connection.encode(op, d)
-    if (payload.length > SEND_PAYLOAD_BYTES_MAX) {
-      const message = `The command has ${payload.length} bytes, Discord accepts ${SEND_PAYLOAD_BYTES_MAX}.`
-      throw new ShardError('SHARD_PAYLOAD_TOO_LARGE', message, { op, bytes: payload.length })
-    }
-    await this.#commands.push(payload)
+  submit(command: Command): Ticket {
+    return this.#commands.submit(command)
+  }
+
+  /** See MemberRequests.request. */
+  requestMembers(wanted: MembersWanted, listener: (progress: MembersProgress) => void): void {
+    this.#members.request(wanted, listener)
+  }
+
+  waitingCount(lane: Lane): number {
+    return this.#commands.waitingCount(lane)
   }
 
   unsavedSequence(): AcknowledgedSequence | null {
@@ -219,6 +231,31 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
     this.#sendNow(Opcode.Heartbeat, this.#keeper.heartbeatSequence())
   }
 
+  // What answers commands.
+
+  onChunk(chunk: MembersChunk): void {
+    this.#members.onChunk(chunk)
+  }
+
+  onRateLimited(
+    op: number,
+    guildId: bigint | null,
+    nonce: string | null,
+    retryAfterMs: number,
+  ): void {
+    this.#deps.metrics.rateLimited(op)
+    this.#log.warn('Discord has rate limited a command', {
+      op,
+      guildId: guildId?.toString() ?? null,
+      retryAfterMs,
+    })
+    if (op === Opcode.RequestGuildMembers && guildId !== null) {
+      this.#members.onRateLimited(guildId, nonce, retryAfterMs)
+    } else {
+      this.#commands.hold(op, retryAfterMs)
+    }
+  }
+
   // The state table and its effects.
 
   handle(event: ShardEvent): void {
@@ -236,7 +273,17 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
           this.#log.info('ready', { by: 'resumed' })
         }
       }
-      if (state.name !== 'ready') this.#commands.fail()
+      if (state.name === 'ready') {
+        if (before.name !== 'ready') {
+          this.#commands.ready()
+          if (before.name === 'identifying') this.#members.onNewSession()
+        }
+      } else if (state.name === 'stopped' || state.name === 'failed') {
+        this.#commands.end()
+        this.#members.end(notReady())
+      } else {
+        this.#commands.away()
+      }
       if (this.#connection === null) this.#heartbeat.stop()
     }
     for (const effect of effects) this.#run(effect)
@@ -416,6 +463,7 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
       this.#log.info('identify', { why: state.step.why })
     }
     this.#identifies++
+    if (settings.presence !== undefined) this.#commands.presenceSent()
     this.#sendNow(Opcode.Identify, identifyPayload(settings, this.shardId))
     this.#watchSilence()
   }
@@ -449,6 +497,17 @@ export class Shard implements ConnectionCallbacks, ReaderHost {
       }
     }
     this.#arm(silenceMs, check)
+  }
+
+  /** A command's turn has come. @throws ShardError SHARD_PAYLOAD_TOO_LARGE */
+  #write(op: number, d: unknown): void {
+    const payload = this.#connection!.encode(op, d)
+    if (payload.length > SEND_PAYLOAD_BYTES_MAX) {
+      const message = `The command has ${payload.length} bytes, Discord accepts ${SEND_PAYLOAD_BYTES_MAX}.`
+      throw new ShardError('SHARD_PAYLOAD_TOO_LARGE', message, { op, bytes: payload.length })
+    }
+    this.#connection!.send(payload)
+    this.#deps.metrics.sent(op)
   }
 
   #sendNow(op: number, d: unknown): void {

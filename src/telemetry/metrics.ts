@@ -175,6 +175,20 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
     labels: '',
     meaning: 'Calls to etcd that an endpoint did not answer.',
   },
+  gateway_commands_sent_total: {
+    labels: 'op',
+    meaning:
+      'Commands handed to Discord, by opcode: 3 presence, 4 voice, 8 members, 31 sounds, 43 channels.',
+  },
+  gateway_commands_rate_limited_total: {
+    labels: 'op',
+    meaning: 'RATE_LIMITED events; the command is sent again when Discord allows it.',
+  },
+  gateway_commands_waiting: {
+    labels: 'lane',
+    meaning:
+      'Commands that wait for the limits of their shards: `presence`, `direct`, `members`, `fill`.',
+  },
   gateway_sequence_save_failures_total: {
     labels: '',
     meaning: 'Saves of acknowledged sequences that failed; the next one repeats them.',

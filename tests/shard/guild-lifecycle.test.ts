@@ -118,7 +118,7 @@ describe('membership is known', () => {
   test('a chunk of members that a backend requested says so', () => {
     const chunk = (nonce: unknown): string =>
       lifecycle.classify(dispatch('GUILD_MEMBERS_CHUNK', { guild_id: 1n, members: [], nonce }))
-    expect([chunk('gateway:7'), chunk('other'), chunk(undefined), chunk(null)]).toEqual([
+    expect([chunk('other'), chunk('gateway:fill:1'), chunk(undefined), chunk(null)]).toEqual([
       'requested',
       '',
       '',

@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
-import { CommandQueue } from '../../src/shard/command-queue.ts'
-import { SendLimiter } from '../../src/shard/send-limiter.ts'
+import { SendLimiter } from '../../src/shard/commands/send-limiter.ts'
 import { seededRandom } from '../../src/base/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
@@ -56,29 +55,4 @@ test('however short the interval, commands keep half of the window', () => {
     sent++
   }
   expect(sent).toBe(60)
-})
-
-test('commands go out in order as the window allows, and a full queue says so', async () => {
-  const clock = new FakeClock()
-  const limiter = new SendLimiter(clock)
-  limiter.reset(41_250)
-  const written: number[] = []
-  const queue = new CommandQueue(clock, limiter, (payload) => written.push(payload[0]!))
-  const pushes: Promise<void>[] = []
-  for (let index = 0; index < 130; index++) pushes.push(queue.push(Buffer.from([index])))
-  expect(written).toHaveLength(115)
-  await clock.advance(60_000)
-  await Promise.all(pushes)
-  expect(written).toEqual(Array.from({ length: 130 }, (_, index) => index))
-  for (let index = 0; index < 500; index++) {
-    try {
-      queue.push(Buffer.from([0])).catch(() => undefined)
-    } catch (error) {
-      expect(String(error)).toContain('SHARD_SEND_QUEUE_FULL')
-      queue.fail()
-      expect(clock.timerCount).toBe(0)
-      return
-    }
-  }
-  throw new Error('the queue has no bound')
 })

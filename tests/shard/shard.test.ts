@@ -568,31 +568,64 @@ describe('ownership', () => {
 })
 
 describe('commands', () => {
+  const voice = { lane: 'direct', op: 4, d: { guild_id: '1' } } as const
+
   test('go out on the shard’s connection', async () => {
     const manager = world.manager(gateway.url)
     const peer = await readyPeer()
-    await manager.send(0, 8, { guild_id: '1', query: '', limit: 0 })
-    expect(await peer.next(8)).toEqual({ guild_id: '1', query: '', limit: 0 })
+    await manager.submit(0, voice).sent
+    expect(await peer.next(4)).toEqual({ guild_id: '1' })
   })
 
   test('that Discord would answer with a close are refused by name', async () => {
     const manager = world.manager(gateway.url)
     await readyPeer()
-    const large = { guild_id: '1', query: 'x'.repeat(5000) }
-    await expect(manager.send(0, 8, large)).rejects.toThrow('SHARD_PAYLOAD_TOO_LARGE')
-    await expect(manager.send(1, 8, {})).rejects.toThrow('SHARD_NOT_OWNED')
+    const large = { ...voice, d: { guild_id: 'x'.repeat(5000) } }
+    await expect(manager.submit(0, large).sent).rejects.toThrow('SHARD_PAYLOAD_TOO_LARGE')
+    expect(() => manager.submit(1, voice)).toThrow('SHARD_NOT_OWNED')
   })
 
-  test('wait for the limit, and fail with the connection instead of being forgotten', async () => {
+  test('wait for the limit, through a reconnect too, and are refused when the shard is stopped', async () => {
     const manager = world.manager(gateway.url)
     const peer = await readyPeer()
-    const sends = Array.from({ length: 130 }, () => manager.send(0, 8, { guild_id: '1' }))
+    const sends = Array.from({ length: 240 }, () => manager.submit(0, voice).sent)
     const outcomes = Promise.allSettled(sends)
-    await peer.next(8, 100)
+    await peer.next(4, 100)
     peer.drop()
+    const resumed = await gateway.peer(1)
+    await resumed.hello()
+    await resumed.next(6)
+    await resumed.dispatch('RESUMED', 2, {})
+    // The new connection has a window of its own.
+    await resumed.next(4, 100)
+    await manager.stop()
     const failed = (await outcomes).filter((outcome) => outcome.status === 'rejected')
-    expect(failed.length).toBeGreaterThan(10)
+    expect(failed.length).toBeGreaterThan(5)
     expect(String((failed[0] as PromiseRejectedResult).reason)).toContain('SHARD_NOT_READY')
     expect(peer.received.length).toBeLessThanOrEqual(120)
+    expect(resumed.received.length).toBeLessThanOrEqual(120)
+  })
+
+  test('for members tell what becomes of them: chunks by nonce, RATE_LIMITED obeyed', async () => {
+    const manager = world.manager(gateway.url)
+    const peer = await readyPeer()
+    const seen: { outcome: string; members: number; rateLimitedUntilMs: number }[] = []
+    manager.requestMembers(
+      0,
+      { guildId: 7n, query: 'a', limit: 9, presences: false, nonce: 'n' },
+      (now) => seen.push(now),
+    )
+    expect(await peer.next(8)).toEqual({ guild_id: '7', query: 'a', limit: 9, nonce: 'n' })
+    const meta = { guild_id: 7n, nonce: 'n' }
+    await peer.dispatch('RATE_LIMITED', 2, { opcode: 8, retry_after: 0.05, meta })
+    await peer.next(8, 1)
+    const members = [{ user: { id: 1n } }, { user: { id: 2n } }]
+    const chunk = { guild_id: 7n, members, chunk_index: 0, chunk_count: 1, nonce: 'n' }
+    await peer.dispatch('GUILD_MEMBERS_CHUNK', 3, { ...chunk, not_found: [3n] })
+    await until(() => seen.at(-1)?.outcome === 'DONE')
+    expect(seen.map(({ outcome }) => outcome)).toEqual(['SENT', 'QUEUED', 'SENT', 'DONE'])
+    expect(seen[1]!.rateLimitedUntilMs).toBeGreaterThan(0)
+    expect(seen[3]).toMatchObject({ chunks: 1, members: 2, notFound: ['3'] })
+    expect(world.counters.read('gateway_commands_rate_limited_total', { op: '8' })).toBe(1)
   })
 })

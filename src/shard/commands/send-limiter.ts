@@ -5,8 +5,8 @@
  *
  *   log (ring of 120 times)   | 3.1 | 3.2 | … | oldest | … |      the oldest is overwritten next
  */
-import { SEND_EVENTS_MAX, SEND_WINDOW_MS } from '../discord/index.ts'
-import type { Clock } from '../base/index.ts'
+import { SEND_EVENTS_MAX, SEND_WINDOW_MS } from '../../discord/index.ts'
+import type { Clock } from '../../base/index.ts'
 
 /** Answers to op 1, and the IDENTIFY or RESUME, come on top of the regular beats. */
 const EXTRA_RESERVED = 3
@@ -39,13 +39,19 @@ export class SendLimiter {
     this.#next = (this.#next + 1) % SEND_EVENTS_MAX
   }
 
-  /** Milliseconds until a command may be sent; 0: now. */
-  waitMs(): number {
+  /**
+   * Milliseconds until a command may be sent; 0: now.
+   *
+   * @param ahead commands that go before it: what they take of the window that is not in the log yet counts too.
+   */
+  waitMs(ahead = 0): number {
     // A command may go when, with it, at most 120 - reserved lie in the window: so the entry that many
     // places back must have left it.
-    const back = SEND_EVENTS_MAX - this.#reserved
+    const room = SEND_EVENTS_MAX - this.#reserved
+    const windows = Math.floor(ahead / room)
+    const back = room - (ahead % room)
     const index = (this.#next - back + SEND_EVENTS_MAX * 2) % SEND_EVENTS_MAX
-    const freeAt = this.#times[index]! + SEND_WINDOW_MS
-    return Math.max(0, freeAt - this.#clock.monotonic())
+    const now = this.#clock.monotonic()
+    return Math.max(0, this.#times[index]! + SEND_WINDOW_MS - now) + windows * SEND_WINDOW_MS
   }
 }
