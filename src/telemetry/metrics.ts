@@ -279,7 +279,8 @@ export function renderMetricsDoc(): string {
   return `# Metrics
 
 \`/metrics\` on the \`-http\` address, in Prometheus' text format. This page is written by \`npm run docs\` from the table in
-src/telemetry/metrics.ts. The process metrics of prom-client (\`process_*\`, \`nodejs_*\`) are there too.
+src/telemetry/metrics.ts. The process metrics of prom-client (\`process_*\`, \`nodejs_*\`: CPU, memory, event loop delay,
+garbage collection) are there too. Under \`-workers\` each series has the label \`worker\`, and \`gateway_worker_up\` says which worker answered the scrape.
 
 | metric | labels | meaning |
 |---|---|---|
