@@ -52,6 +52,7 @@ export function createDestinations(
       isRequired,
       limits: { eventsMax: config.queueEventsMax, bytesMax: config.queueBytesMax },
       ...(config.events === null ? {} : { events: [...config.events] }),
+      ...(config.rules === null ? {} : { rules: config.rules }),
       acks,
     }
     if (config.kind === 'stdout') {

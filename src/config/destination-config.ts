@@ -12,6 +12,21 @@ export interface StreamConfig {
   readonly ageSecondsMax: number | null
 }
 
+/** What lets an event through; all that is given must hold. */
+export interface FilterRuleConfig {
+  /** Label in metrics. */
+  readonly name: string
+  readonly events?: ReadonlySet<string>
+  readonly shards?: ReadonlySet<number>
+  readonly guildIds?: ReadonlySet<bigint>
+  /** Lifecycle classes of GUILD_CREATE and GUILD_DELETE. */
+  readonly classes?: ReadonlySet<string>
+  readonly channelIds?: ReadonlySet<bigint>
+  readonly types?: ReadonlySet<number>
+  readonly isAuthorBot?: boolean
+  readonly contentPrefixes?: readonly string[]
+}
+
 /** One place that events go to, by flags, MULTI_REDIS or a line of the -destinations file. */
 export interface DestinationConfig {
   /** Label in logs and metrics. */
@@ -24,6 +39,8 @@ export interface DestinationConfig {
   readonly encoding: 'etf' | 'json' | 'etf-bare'
   /** Null: every event. */
   readonly events: ReadonlySet<string> | null
+  /** An event is wanted that one of these lets through. Null: no rules. */
+  readonly rules: readonly FilterRuleConfig[] | null
   readonly queueEventsMax: number
   readonly queueBytesMax: number
   /** Of a redis-stream; else null. */
@@ -35,7 +52,7 @@ export interface DestinationConfig {
 /** What the flags say, for what a destination does not say itself. */
 export type DestinationDefaults = Omit<
   DestinationConfig,
-  'name' | 'kind' | 'address' | 'stream' | 'isRequired'
+  'name' | 'kind' | 'address' | 'rules' | 'stream' | 'isRequired'
 >
 
 /**

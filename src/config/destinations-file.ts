@@ -1,8 +1,7 @@
 /** The file of -destinations: any number of destinations. */
 import { readFileSync } from 'node:fs'
 import { isMap, type Node } from 'yaml'
-import { messageOf, nearest, Secret } from '../base/index.ts'
-import { EVENT_NAMES, isEventName } from '../discord/index.ts'
+import { messageOf, Secret } from '../base/index.ts'
 import {
   type DestinationConfig,
   type DestinationDefaults,
@@ -12,6 +11,7 @@ import {
   type StreamConfig,
 } from './destination-config.ts'
 import { ConfigError } from './errors.ts'
+import { readEventNames, readFilterRules } from './filter-rules.ts'
 import { GATEWAY_OPTIONS } from './gateway-options.ts'
 import { YamlReader } from './yaml-reader.ts'
 
@@ -19,7 +19,7 @@ const DESTINATIONS_MAX = 64
 const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/
 /** Whose gaps are logged under this name. */
 const RESERVED_NAME = 'cache'
-const KEYS = ['name', 'kind', 'events', 'required', 'queue-events-max', 'queue-bytes-max']
+const KEYS = ['name', 'kind', 'events', 'filter', 'required', 'queue-events-max', 'queue-bytes-max']
 /** What else each kind has. */
 const KEYS_OF: Readonly<Record<DestinationKind, readonly string[]>> = {
   'redis-list': ['address', 'prefix', 'payload', 'encoding'],
@@ -110,7 +110,8 @@ class DestinationReader {
       prefix: this.#given('prefix', (node) => yaml.text(node, 'prefix'), prefix),
       payload: this.#choice('payload', ['d', 'envelope'], payload),
       encoding: this.#choice('encoding', ['etf', 'json', 'etf-bare'], encoding),
-      events: this.#given('events', (node) => this.#events(node), events),
+      events: this.#given('events', (node) => readEventNames(yaml, node), events),
+      rules: this.#given('filter', (node) => readFilterRules(yaml, node), null),
       queueEventsMax: this.#asFlag('queue-events-max', queueEventsMax),
       queueBytesMax: this.#asFlag('queue-bytes-max', queueBytesMax),
       stream: kind === 'redis-stream' ? this.#stream() : null,
@@ -188,22 +189,5 @@ class DestinationReader {
       entriesMax: entriesMax === 0 ? null : entriesMax,
       ageSecondsMax,
     }
-  }
-
-  #events(list: Node): ReadonlySet<string> {
-    const names = new Set<string>()
-    for (const item of this.#yaml.list(list, 'event names')) {
-      const name = this.#yaml.text(item, 'events').trim().toUpperCase()
-      if (!isEventName(name)) {
-        const guess = nearest(name, EVENT_NAMES)
-        throw new ConfigError(
-          'CONFIG_UNKNOWN_EVENT',
-          `${this.#yaml.where(item)}: ${JSON.stringify(name)} is not an event of Discord's${guess === null ? '' : `; did you mean ${guess}`}.`,
-          { file: this.#yaml.path, event: name },
-        )
-      }
-      names.add(name)
-    }
-    return names
   }
 }

@@ -42,7 +42,7 @@ export function readDestinations(
   const destinations = (): DestinationConfig[] => {
     if (way === '-destinations') return readDestinationsFile(text('destinations'), defaults)
     if (multiRedis !== '') return readMultiRedis(multiRedis, defaults)
-    const only = { ...defaults, address: null, stream: null, isRequired: true }
+    const only = { ...defaults, address: null, rules: null, stream: null, isRequired: true }
     if (isStdout) {
       const payload = given.has('payload') ? defaults.payload : STDOUT_PAYLOAD
       return [{ ...only, name: 'stdout', kind: 'stdout', payload }]

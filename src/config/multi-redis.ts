@@ -41,6 +41,7 @@ export function readMultiRedis(text: string, defaults: DestinationDefaults): Des
       name: place,
       kind: 'redis-list',
       address: new Secret(address),
+      rules: null,
       stream: null,
       events: names.length === 0 ? defaults.events : new Set(names),
       isRequired: false,

@@ -1,5 +1,6 @@
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type YAMLMap } from 'yaml'
 import { nearest } from '../base/index.ts'
+import { isSnowflake } from '../discord/index.ts'
 import { ConfigError } from './errors.ts'
 
 /**
@@ -55,9 +56,20 @@ export class YamlReader {
     throw this.bad(node, `expected a list of ${what}`)
   }
 
+  isList(node: unknown): boolean {
+    return isSeq(node)
+  }
+
   text(node: unknown, key: string): string {
     if (isScalar(node) && typeof node.value === 'string' && node.value !== '') return node.value
     throw this.bad(node, `expected a text for \`${key}\``)
+  }
+
+  /** A decimal id, quoted or not: as a number it would lose its last digits. */
+  id(node: unknown, key: string): bigint {
+    const text = isScalar(node) ? (node.source ?? String(node.value)) : ''
+    if (isSnowflake(text)) return BigInt(text)
+    throw this.bad(node, `expected ids of Discord's for \`${key}\``)
   }
 
   boolean(node: unknown, key: string): boolean {

@@ -1,7 +1,11 @@
 import { FieldReader, snowflakeAt } from '../etf/index.ts'
 
 /** Their own id is the guild's; other events carry guild_id. */
-const GUILD_EVENTS: ReadonlySet<string> = new Set(['GUILD_CREATE', 'GUILD_UPDATE', 'GUILD_DELETE'])
+export const GUILD_EVENTS: ReadonlySet<string> = new Set([
+  'GUILD_CREATE',
+  'GUILD_UPDATE',
+  'GUILD_DELETE',
+])
 
 /** Finds the guild that an event belongs to, without decoding it. */
 export class GuildReader {

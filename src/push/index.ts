@@ -1,5 +1,6 @@
 export { PushError } from './errors.ts'
 export type { QueueLimits } from './event-queue.ts'
+export type { FilterRule } from './filter-rule.ts'
 export { OptionalAcks } from './optional-acks.ts'
 export type {
   AckLane,

@@ -1,5 +1,5 @@
 import { type Clock, type Counter, type Counters, type Log, messageOf } from '../base/index.ts'
-import { BAD_NAME, EventNames, TOO_MANY_NAMES, UNWANTED } from './event-names.ts'
+import { BAD_NAME, EventNames, TOO_MANY_NAMES } from './event-names.ts'
 import type { EventFilter } from './event-filter.ts'
 import { EventQueue, type QueueLimits } from './event-queue.ts'
 import type { PayloadWriter } from './payload.ts'
@@ -26,6 +26,8 @@ export interface IntakeOptions {
  */
 export class Intake {
   readonly queue: EventQueue
+  /** May be replaced at any time. */
+  filter: EventFilter
   readonly names: EventNames
   readonly delivered: Counter
   takenEvents = 0
@@ -35,8 +37,9 @@ export class Intake {
 
   constructor(options: IntakeOptions) {
     this.#options = options
+    this.filter = options.filter
     this.queue = new EventQueue(options)
-    this.names = new EventNames(options.filter)
+    this.names = new EventNames()
     const { counters } = options
     const labels = { destination: options.destination }
     this.delivered = counters.counter('gateway_push_delivered_events_total', labels)
@@ -55,8 +58,13 @@ export class Intake {
    * @returns whether it was queued.
    */
   take(event: PushEvent, lane: number, ticket: number): boolean {
-    const name = this.names.admit(event.eventName, event.guildClass)
-    if (name === UNWANTED) return false
+    if (!this.filter.wants(event)) return false
+    return this.keep(event, lane, ticket)
+  }
+
+  /** As take(), of an event that is wanted. */
+  keep(event: PushEvent, lane: number, ticket: number): boolean {
+    const name = this.names.admit(event.eventName)
     this.takenEvents++
     if (name === BAD_NAME || name === TOO_MANY_NAMES) {
       this.#lose(event, name === BAD_NAME ? 'event_name' : 'event_names_max')

@@ -246,6 +246,11 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
     meaning:
       'Events that the destination wanted and will not get: `queue_full`, `event_name`, `event_names_max`, `encoding`, `refused`, `no_subscriber`.',
   },
+  gateway_push_filter_events_total: {
+    labels: 'destination, rule',
+    meaning:
+      'Events that a rule of the `filter` let through; rule `none`: that no rule did. Only where there are rules.',
+  },
   gateway_push_flushes_total: { labels: 'destination', meaning: 'Flushes to Redis.' },
   gateway_push_flush_seconds: {
     labels: 'destination',

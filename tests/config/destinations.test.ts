@@ -98,6 +98,50 @@ describe('-destinations', () => {
     expect(failure(() => read(workers)).code).toBe('CONFIG_STDOUT_WORKERS')
   })
 
+  test('a filter is a list of rules; ids keep their last digits', () => {
+    const head = 'destinations: [{name: g, kind: grpc-subscribe, filter: '
+    const [made] = destinations(`
+destinations:
+  - name: g
+    kind: grpc-subscribe
+    filter:
+      - name: commands
+        events: [message_create]
+        author-bot: false
+        content-prefix: "!"
+        channels: [290926798626357999, "290926798626358000"]
+      - {shards: [0, 1], guilds: [81384788765712384], classes: [available], types: [0], content-prefix: [a, b]}
+`)
+    expect(made!.rules).toEqual([
+      {
+        name: 'commands',
+        events: new Set(['MESSAGE_CREATE']),
+        isAuthorBot: false,
+        contentPrefixes: ['!'],
+        channelIds: new Set([290926798626357999n, 290926798626358000n]),
+      },
+      {
+        name: '2',
+        shards: new Set([0, 1]),
+        guildIds: new Set([81384788765712384n]),
+        classes: new Set(['available']),
+        types: new Set([0]),
+        contentPrefixes: ['a', 'b'],
+      },
+    ])
+    const message = (rules: string): string =>
+      failure(() => destinations(`${head}${rules}}]`)).message
+    expect(message('[{chanels: [1]}]')).toMatch(/:1:58: "chanels".*did you mean channels/)
+    expect(message('[{events: [MESSAGE_CRATE]}]')).toMatch(/did you mean MESSAGE_CREATE/)
+    expect(message('[{classes: [join]}]')).toMatch(/expected one of joined, .* for `classes`/)
+    expect(message('[{channels: [abc]}]')).toMatch(/expected ids of Discord's for `channels`/)
+    expect(message('[{guilds: []}]')).toMatch(/1 to 250000 values for `guilds`/)
+    expect(message('[{}]')).toMatch(/at least one of/)
+    expect(message('[]')).toMatch(/1 to 32 rules/)
+    expect(message('[{name: none, shards: [0]}]')).toMatch(/other than none/)
+    expect(message('[{name: "2", shards: [0]}, {shards: [1]}]')).toMatch(/different names/)
+  })
+
   test('a stream has a prefix, a split and a trim of its own', () => {
     const head = 'destinations: [{name: s, kind: redis-stream, address: q'
     const [plain] = destinations(`${head}}]`, ['-redis-prefix', 'lists:'])

@@ -11,6 +11,7 @@ import {
 } from '../../base/index.ts'
 import { EventFilter, warnOfUnknownEvents } from '../event-filter.ts'
 import type { EventQueue, QueueLimits } from '../event-queue.ts'
+import type { FilterRule } from '../filter-rule.ts'
 import { Intake } from '../intake.ts'
 import { type PayloadEncoding, type PayloadForm, payloadWriter } from '../payload.ts'
 import type {
@@ -53,6 +54,8 @@ export interface RedisOptions {
   readonly encoding: PayloadEncoding
   /** Names to push; undefined = all. */
   readonly events?: readonly string[] | undefined
+  /** What any of these lets through; undefined = everything. */
+  readonly rules?: readonly FilterRule[] | undefined
   readonly limits: QueueLimits
   /** Whether a full queue stops the shards. Default true. */
   readonly isRequired?: boolean | undefined
@@ -144,7 +147,7 @@ export class RedisDestination implements Destination {
     this.#intake = new Intake({
       ...options,
       destination: name,
-      filter: new EventFilter(options),
+      filter: new EventFilter({ ...options, destination: name }),
       payload: form.payload,
       keepsShardOrder: form.keepsShardOrder,
       channelOf: (name, event) => form.channelOf(name, event),

@@ -2,6 +2,7 @@ import type { Writable } from 'node:stream'
 import type { Clock, Counter, Counters, Log } from '../../base/index.ts'
 import { EventFilter, warnOfUnknownEvents } from '../event-filter.ts'
 import type { EventQueue, QueueLimits } from '../event-queue.ts'
+import type { FilterRule } from '../filter-rule.ts'
 import { Intake } from '../intake.ts'
 import { type PayloadForm, payloadWriter } from '../payload.ts'
 import type {
@@ -24,6 +25,8 @@ export interface StdoutOptions {
   readonly payload: PayloadForm
   /** Names to write; undefined = all. */
   readonly events?: readonly string[] | undefined
+  /** What any of these lets through; undefined = everything. */
+  readonly rules?: readonly FilterRule[] | undefined
   readonly limits: QueueLimits
   /** Whether a full queue stops the shards. Default true. */
   readonly isRequired?: boolean | undefined
@@ -62,7 +65,7 @@ export class StdoutDestination implements Destination {
     this.#intake = new Intake({
       ...options,
       destination: name,
-      filter: new EventFilter(options),
+      filter: new EventFilter({ ...options, destination: name }),
       payload: payloadWriter(options.payload, 'json'),
       keepsShardOrder: true,
       channelOf: () => 0,

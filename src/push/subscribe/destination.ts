@@ -2,6 +2,7 @@ import { status } from '@grpc/grpc-js'
 import type { Clock, Counter, Counters, Log, Timer } from '../../base/index.ts'
 import { EventFilter, warnOfUnknownEvents } from '../event-filter.ts'
 import type { QueueLimits } from '../event-queue.ts'
+import type { FilterRule } from '../filter-rule.ts'
 import { Intake } from '../intake.ts'
 import type {
   AckLanes,
@@ -27,6 +28,8 @@ export interface SubscribeOptions {
   readonly name: string
   /** Names that may be subscribed to; undefined = all. */
   readonly events?: readonly string[] | undefined
+  /** What any of these lets through; undefined = everything. */
+  readonly rules?: readonly FilterRule[] | undefined
   readonly limits: QueueLimits
   readonly isRequired?: boolean | undefined
   readonly acks: AckLanes
@@ -69,7 +72,7 @@ export class SubscribeDestination implements Destination {
     this.#intake = new Intake({
       ...options,
       destination: name,
-      filter: new EventFilter({ events: options.events, takesChunks: true }),
+      filter: new EventFilter({ ...options, destination: name, takesChunks: true }),
       payload: new EventMessageWriter(),
       keepsShardOrder: true,
       channelOf: () => 0,
@@ -148,7 +151,8 @@ export class SubscribeDestination implements Destination {
 
   push(event: PushEvent, lane: number, ticket: number): void {
     const intake = this.#intake
-    const name = intake.names.admit(event.eventName, event.guildClass)
+    if (!intake.filter.wants(event)) return
+    const name = intake.names.admit(event.eventName)
     if (name >= 0) {
       if (this.#subscribers.size === 0) {
         // A member chunk answers a request; unlike other events nobody gets it by not asking.
@@ -157,7 +161,7 @@ export class SubscribeDestination implements Destination {
       }
       if (!this.#isWanted(name, event)) return
     }
-    if (intake.take(event, lane, ticket)) this.#advance()
+    if (intake.keep(event, lane, ticket)) this.#advance()
   }
 
   settle(lane: number, ticket: number): void {

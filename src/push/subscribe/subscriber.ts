@@ -1,4 +1,3 @@
-import { EventFilter } from '../event-filter.ts'
 import type { EventWindow } from './event-window.ts'
 import type { Subscription } from './subscribe-request.ts'
 
@@ -27,7 +26,7 @@ export class Subscriber {
   /** When a message of it last left, or when it last had nothing to wait for. */
   progressAtMs: number
   written = 0
-  readonly #filter: EventFilter
+  readonly #events: ReadonlySet<string> | undefined
   /** By number of the event's name. */
   readonly #wants: number[] = []
   /** Ordinals of messages given to the stream that have not left, oldest first. */
@@ -47,7 +46,8 @@ export class Subscriber {
     this.stream = options.stream
     this.next = options.next
     this.progressAtMs = options.nowMs
-    this.#filter = new EventFilter({ events: options.subscription.events })
+    const { events } = options.subscription
+    this.#events = events === undefined ? undefined : new Set(events)
     this.#onWritten = () => {
       if (this.isGone) return
       const ordinal = this.#pending[this.#pendingFirst]!
@@ -72,9 +72,7 @@ export class Subscriber {
     let decision = this.#wants[name] ?? UNDECIDED
     if (decision === UNDECIDED) {
       // Member chunks are for who lists them: whose request they answer is not known here.
-      const isChunk = eventName === 'GUILD_MEMBERS_CHUNK'
-      const isWanted =
-        this.#filter.wantsName(eventName) && (!isChunk || this.#filter.wantsClass(eventName, ''))
+      const isWanted = this.#events?.has(eventName) ?? eventName !== 'GUILD_MEMBERS_CHUNK'
       decision = isWanted ? WANTED : UNWANTED
       this.#wants[name] = decision
     }
