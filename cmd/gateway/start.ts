@@ -128,6 +128,13 @@ async function start(
     identifiesLeft: bot.sessionStartLimit.remaining,
     maxConcurrency: bot.sessionStartLimit.maxConcurrency,
   })
+  const { added, removed } = await fleet.saveCached(config.cacheKinds)
+  if (added.length + removed.length > 0) {
+    log.warn('-cache changed: what was not kept is unknown until Discord sends the guilds again', {
+      added,
+      removed,
+    })
+  }
   const shardCount = await decideShape(config, fleet, bot, log)
 
   const gaps = new Gaps({
@@ -153,7 +160,7 @@ async function start(
     ...common,
     database,
     fleet,
-    keepsState: config.cache !== 'none',
+    kinds: config.cacheKinds,
     intents: config.intents,
     shardCount,
     onGap: ({ from, ...gap }) => gaps.drop({ ...gap, sequence: from, destination: 'cache' }),

@@ -8,7 +8,7 @@ import { MEMBER_COUNTS_SQL } from './member-counts.ts'
 import { MEMBERSHIP_SQL } from './membership-changes.ts'
 import type { RowSet } from './row-set.ts'
 import type { Stage } from './stage.ts'
-import { MEMBERS } from './tables.ts'
+import { GUILDS } from './tables.ts'
 import { changesAfter, changesBefore, type WideStatement } from './wide-changes.ts'
 
 /** Objects of one statement, as terms: what is turned into JSON at a time, without a pause. */
@@ -49,13 +49,18 @@ export class BatchStatements {
   ): Generator<BatchStatement> {
     for (const stage of batch.stages) {
       for (const change of changesBefore(stage, fleetName, lost)) yield whole(change)
+      let isCounted = false
       for (const rows of stage.tables()) {
-        if (rows.table === MEMBERS) yield* countsOf(stage, lost)
+        if (!isCounted && rows.table !== GUILDS) {
+          isCounted = true
+          yield* countsOf(stage, lost)
+        }
         for (const part of this.#parts(rows, rows.order(lost))) {
           const statement = this.ofRows(rows, part, onPoison)
           if (statement !== null) yield statement
         }
       }
+      if (!isCounted) yield* countsOf(stage, lost)
       const membership = stage.membership.parameters(lost)
       if (membership !== null) {
         yield whole({ name: 'gateway_membership', text: MEMBERSHIP_SQL, values: membership })
@@ -114,7 +119,7 @@ export class BatchStatements {
   }
 }
 
-/** Before the members: their rows tell who was there. A move always comes with a member's row. */
+/** Behind the guilds, and before the members, whose rows tell who was there. */
 function* countsOf(stage: Stage, lost: ReadonlySet<number>): Generator<BatchStatement> {
   const values = stage.counts.parameters(lost)
   if (values !== null) {

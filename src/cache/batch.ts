@@ -2,6 +2,7 @@
  * What one transaction of a lane will write: the events of a few milliseconds, or of an outage, joined.
  * Guilds are independent of each other, so each guild's changes go to the earliest stage that keeps their order.
  */
+import type { StateKind } from '../discord/index.ts'
 import type { Fence } from './fences.ts'
 import type { MemberCounts } from './member-counts.ts'
 import type { RowSet } from './row-set.ts'
@@ -27,6 +28,8 @@ export interface ShardSpan {
 export class Batch {
   /** Counts up per lane. */
   readonly ticket: number
+  /** Kinds of state whose rows are written. */
+  readonly kept: ReadonlySet<StateKind>
   readonly stages: Stage[] = []
   readonly shards = new Map<number, ShardSpan>()
   /** Guild → stage * PHASES + phase of its last change. */
@@ -34,8 +37,9 @@ export class Batch {
   /** Nothing may be placed before this stage any more. */
   #firstStage = 0
 
-  constructor(ticket: number) {
+  constructor(ticket: number, kept: ReadonlySet<StateKind>) {
     this.ticket = ticket
+    this.kept = kept
   }
 
   get rowCount(): number {
@@ -128,7 +132,7 @@ export class Batch {
   }
 
   #stage(index: number): Stage {
-    while (this.stages.length <= index) this.stages.push(new Stage())
+    while (this.stages.length <= index) this.stages.push(new Stage(this.kept))
     return this.stages[index]!
   }
 }

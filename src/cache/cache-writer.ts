@@ -9,11 +9,13 @@ import {
   messageOf,
   type Random,
 } from '../base/index.ts'
+import type { StateKind } from '../discord/index.ts'
 import type { Batch } from './batch.ts'
 import type { PoisonRow } from './batch-statements.ts'
 import type { CacheEvent, EventHandler } from './cache-event.ts'
 import { ChannelEvents } from './channel-events.ts'
 import type { Database } from './database.ts'
+import { changesKept, EVERY_KIND } from './event-kinds.ts'
 import { type Fence, isSameFence } from './fences.ts'
 import type { Fleet } from './fleet.ts'
 import { GuildEvents } from './guild-events.ts'
@@ -58,8 +60,8 @@ export interface CacheWriterDeps {
   /** The fence of the shard's claim is no longer the stored one: its rows were left out. Once per claim. */
   readonly onFenceLost: (shardId: number) => void
   readonly onGap: (gap: CacheGap) => void
-  /** False: only which guilds there are, for the guild lifecycle; no objects. Default true. */
-  readonly keepsState?: boolean
+  /** Kinds of state that are kept. None: only which guilds there are, for the guild lifecycle. Default: every kind. */
+  readonly kinds?: readonly StateKind[]
   /** Default 2; never more than the database has connections for, so 1 for the embedded one. */
   readonly laneCount?: number
   /** Bounds over all lanes of what waits for the database. */
@@ -79,6 +81,7 @@ export class CacheWriter {
   /** Set by the delivery: the database was away for 2 s (true), and is back (false). */
   onAway: (lane: number, isAway: boolean) => void = () => undefined
   readonly #deps: CacheWriterDeps
+  readonly #kept: ReadonlySet<StateKind>
   /** One object per claim: batches tell claims apart by it. */
   readonly #claims = new Map<number, Fence>()
   readonly #lanes: readonly Lane[]
@@ -89,15 +92,18 @@ export class CacheWriter {
 
   constructor(deps: CacheWriterDeps) {
     this.#deps = deps
+    this.#kept = deps.kinds === undefined ? EVERY_KIND : new Set(deps.kinds)
     this.laneCount = deps.database.kind === 'embedded' ? 1 : (deps.laneCount ?? LANES)
     this.#lanes = Array.from({ length: this.laneCount }, (_, index) => this.#makeLane(index))
+    const kept = this.#kept
     const members = new MemberEvents()
     const channels = new ChannelEvents()
-    this.#guilds = new GuildEvents({ channels, members, intents: deps.intents })
+    this.#guilds = new GuildEvents({ channels, members, intents: deps.intents, kept })
+    const all = [...this.#guilds.handlers(), ...channels.handlers(), ...members.handlers()]
     this.#handlers = new Map(
-      deps.keepsState === false
+      kept.size === 0
         ? this.#guilds.membershipHandlers()
-        : [...this.#guilds.handlers(), ...channels.handlers(), ...members.handlers()],
+        : all.filter(([eventName]) => changesKept(eventName, kept)),
     )
     const { counters } = deps
     this.#events = counters.counter('gateway_cache_events_total')
@@ -204,6 +210,7 @@ export class CacheWriter {
       connect: () =>
         database.connect(`lane ${index}`, { setup: LANE_SETUP, deadlineMs: STATEMENT_DEADLINE_MS }),
       fleetName: fleet.name,
+      kept: this.#kept,
       rowsPerStatementMax: database.capabilities.rowsPerStatementMax,
       limits: {
         rowsMax: Math.ceil((rowsMax ?? ROWS_MAX) / this.laneCount),

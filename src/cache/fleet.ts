@@ -1,5 +1,8 @@
+import { STATE_KIND_NAMES, type StateKind } from '../discord/index.ts'
 import type { Database } from './database.ts'
 import { CacheError } from './errors.ts'
+import { TABLES } from './tables.ts'
+import { MISS_EVERYTHING } from './wide-changes.ts'
 
 export interface FleetIdentity {
   readonly name: string
@@ -100,6 +103,37 @@ export class Fleet {
       sessionId: row.session_id,
       sequence: Number(row.sequence),
     }))
+  }
+
+  /**
+   * Stores which kinds of state are kept from now on. The rows of a kind that is no longer kept go, and those that are
+   * left of one that was not kept; what is kept anew is whole when its guild is sent again.
+   */
+  async saveCached(
+    kinds: readonly StateKind[],
+  ): Promise<{ readonly added: readonly StateKind[]; readonly removed: readonly StateKind[] }> {
+    const [row] = await this.#database.query<{ cached: StateKind[] | null }>(
+      'select cached from gateway_fleet',
+    )
+    // Before it was stored, every kind was kept.
+    const before = row?.cached ?? STATE_KIND_NAMES
+    const added = kinds.filter((kind) => !before.includes(kind))
+    const removed = before.filter((kind) => !kinds.includes(kind))
+    for (const table of TABLES) {
+      if (!added.includes(table.kind) && !removed.includes(table.kind)) continue
+      await this.#database.query(`truncate ${table.name}`)
+    }
+    if (removed.includes('stickers')) {
+      await this.#database.query(
+        `update guilds set data = data - 'stickers' where data ? 'stickers'`,
+      )
+    }
+    if (added.length > 0) await this.#database.query(MISS_EVERYTHING)
+    await this.#database.query(
+      'update gateway_fleet set cached = $1 where cached is distinct from $1',
+      [kinds],
+    )
+    return { added, removed }
   }
 
   /**

@@ -2,8 +2,8 @@
  * Guilds, roles, emojis and membership. A guild's object is GUILD_CREATE without the lists that have
  * tables of their own; stickers and the like stay inside.
  */
-import { INTENTS, LARGE_GUILD_MEMBERS } from '../discord/index.ts'
-import { FieldReader, integerAt, isNil, isTrue, ListReader } from '../etf/index.ts'
+import { INTENTS, LARGE_GUILD_MEMBERS, type StateKind } from '../discord/index.ts'
+import { FieldReader, integerAt, isNil, isTrue, ListReader, type MapEdit } from '../etf/index.ts'
 import type { Batch } from './batch.ts'
 import type { CacheEvent, EventHandler } from './cache-event.ts'
 import type { ChannelEvents } from './channel-events.ts'
@@ -58,7 +58,6 @@ const LIST_TABLES: readonly Table[] = [
 ]
 const MEMBERS_LIST = LISTS.indexOf('members')
 const PRESENCES_LIST = LISTS.indexOf('presences')
-const WITHOUT_LISTS = { drop: LISTS } as const
 
 export class GuildEvents {
   readonly #channels: ChannelEvents
@@ -74,13 +73,19 @@ export class GuildEvents {
   readonly #child = new FieldReader(['guild_id', 'id', 'sound_id', 'soundboard_sounds'])
   readonly #list = new ListReader()
   readonly #intents: number
+  readonly #kept: ReadonlySet<StateKind>
+  /** What of a guild's object has tables of its own, or is not kept. */
+  readonly #withoutLists: MapEdit
 
   /** @param deps.intents  a list that no event keeps up to date is never whole. */
   constructor(deps: {
     readonly channels: ChannelEvents
     readonly members: MemberEvents
     readonly intents: number
+    readonly kept: ReadonlySet<StateKind>
   }) {
+    this.#kept = deps.kept
+    this.#withoutLists = { drop: deps.kept.has('stickers') ? LISTS : [...LISTS, 'stickers'] }
     this.#channels = deps.channels
     this.#members = deps.members
     this.#intents = deps.intents
@@ -147,7 +152,7 @@ export class GuildEvents {
     ids.writeNumber(1, sequence)
     ids.writeNumber(2, whole)
     const rows = batch.rows(guild, GUILDS)
-    const at = writeObject(rows.arena, bytes, event.start, event.end, WITHOUT_LISTS)
+    const at = writeObject(rows.arena, bytes, event.start, event.end, this.#withoutLists)
     rows.set(ids.bytes, PUT, at, shardId, sequence, sessionId)
     // Behind the lists and rows: before them it would make a stage of its own.
     this.#keepMembership(event, batch, guild)
@@ -180,15 +185,17 @@ export class GuildEvents {
     const { bytes, shardId } = event
     const fields = this.#full
     if (fields.read(bytes, event.start, event.end) < 0) return 0
-    let whole = (this.#intents & INTENTS.GUILD_MODERATION) === 0 ? 0 : WHOLE_BANS
+    const seesBans = (this.#intents & INTENTS.GUILD_MODERATION) !== 0 && this.#kept.has('bans')
+    let whole = seesBans ? WHOLE_BANS : 0
     const { starts, ends } = fields
     const memberCount = integerAt(bytes, starts[LISTS.length]!, ends[LISTS.length]!)
     const stage = batch.replacing(guild)
     const isListed: boolean[] = []
     for (let index = 0; index < LISTS.length; index++) {
       const isList = this.#list.open(bytes, starts[index]!, ends[index]!)
-      isListed.push(isList)
-      if (!isList) continue
+      const isWanted = isList && this.#kept.has(LIST_TABLES[index]!.kind)
+      isListed.push(isWanted)
+      if (!isWanted) continue
       const isComplete =
         index === MEMBERS_LIST
           ? memberCount !== null && this.#list.length >= memberCount
@@ -229,7 +236,7 @@ export class GuildEvents {
     ids.clear(1)
     ids.clear(2)
     const rows = batch.rows(guild, GUILDS)
-    const at = writeObject(rows.arena, event.bytes, event.start, event.end, WITHOUT_LISTS)
+    const at = writeObject(rows.arena, event.bytes, event.start, event.end, this.#withoutLists)
     rows.set(ids.bytes, PATCH, at, event.shardId, event.sequence)
   }
 

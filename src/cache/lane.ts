@@ -16,6 +16,7 @@ import {
   type Random,
   type Timer,
 } from '../base/index.ts'
+import type { StateKind } from '../discord/index.ts'
 import { Batch } from './batch.ts'
 import { BatchStatements, type PoisonRow } from './batch-statements.ts'
 import { type BatchResult, commitBatch, isDataError } from './batch-transaction.ts'
@@ -51,6 +52,8 @@ export interface LaneDeps {
   readonly counters: Counters
   readonly connect: () => Promise<Connection>
   readonly fleetName: string
+  /** Kinds of state whose rows are written. */
+  readonly kept: ReadonlySet<StateKind>
   readonly rowsPerStatementMax: number
   readonly limits: LaneLimits
   /** Batches up to this ticket are committed, or dropped and counted. */
@@ -90,7 +93,7 @@ export class Lane {
     const { counters } = deps
     this.#batchRows = counters.histogram('gateway_cache_batch_rows', BATCH_ROWS)
     this.#commitSeconds = counters.histogram('gateway_cache_commit_seconds', COMMIT_SECONDS)
-    this.#open = new Batch(1)
+    this.#open = new Batch(1, deps.kept)
     this.#statements = new BatchStatements({ rowsPerStatementMax: deps.rowsPerStatementMax })
   }
 
@@ -184,7 +187,7 @@ export class Lane {
   #close(): void {
     if (this.#isEmpty) return
     this.#closed.push(this.#open)
-    this.#open = new Batch(this.#open.ticket + 1)
+    this.#open = new Batch(this.#open.ticket + 1, this.#deps.kept)
     this.#isEmpty = true
     this.#isDue = false
     this.#isLarge = false

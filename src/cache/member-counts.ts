@@ -6,6 +6,7 @@
  *   removed   counts if there is a row; without one in a list that is complete, he was counted before; else if
  *             (session, sequence) is above what the guild's row holds
  *
+ * Where members are not kept, (session, sequence) alone decides.
  * Whatever a replay removes and adds again is counted both times. See [Discord Docs/Gateway Events#guild-member-add].
  */
 import { charArray, idArray, int4Array, int8Array } from './binary-array.ts'
@@ -13,10 +14,12 @@ import { charArray, idArray, int4Array, int8Array } from './binary-array.ts'
 const UNKNOWN = 0x3f // '?': the database tells
 const PRESENT = 0x50 // 'P'
 const ABSENT = 0x41 // 'A'
+const NO_ROWS = 0x4e // 'N': members are not kept
 
 /** $1 guilds, $2 users, $3 "char"[] of rows before, $4 moves, $5 sequences (0: not a new one), $6 sessions. */
 export const MEMBER_COUNTS_SQL = `with moved as (
   select g.id, max(m.sequence) filter (where m.session_id = g.count_session_id) as sequence, sum(case
+    when m.was = 'N' then case when m.session_id = g.count_session_id and m.sequence > g.count_sequence then m.move else 0 end
     when case m.was when '?' then t.user_id is not null else m.was = 'P' end then least(m.move, 0)
     when m.move > 0 then 1
     when g.members_complete or m.session_id <> g.count_session_id or m.sequence <= g.count_sequence then 0
@@ -34,12 +37,14 @@ set data = case when jsonb_typeof(g.data->'member_count') = 'number' and moved.m
     count_sequence = greatest(g.count_sequence, moved.sequence)
 from moved where g.id = moved.id and (moved.move <> 0 or moved.sequence > g.count_sequence)`
 
+const CODES = { present: PRESENT, absent: ABSENT, unknown: UNKNOWN, none: NO_ROWS } as const
+
 interface Member {
   /** 8 characters each. */
   readonly guild: string
   readonly user: string
-  /** Whether there is a row, as far as the batch tells; null: only the database does. */
-  readonly wasMember: boolean | null
+  /** Whether there is a row, as far as the batch tells; else whether only the database does, or nobody. */
+  readonly row: 'present' | 'absent' | 'unknown' | 'none'
 }
 
 export class MemberCounts {
@@ -59,13 +64,13 @@ export class MemberCounts {
 
   /** @param move +1 or -1 */
   add(member: Member, move: number, shardId: number, sessionId: string, sequence: number): void {
-    const { guild, user, wasMember } = member
+    const { guild, user, row } = member
     const last = this.#last.get(guild)
     const isNew = last?.sessionId !== sessionId || last.sequence < sequence
     if (isNew) this.#last.set(guild, { sessionId, sequence })
     this.#guilds.push(guild)
     this.#users.push(user)
-    this.#were.push(wasMember === null ? UNKNOWN : wasMember ? PRESENT : ABSENT)
+    this.#were.push(CODES[row])
     this.#moves.push(move)
     this.#shards.push(shardId)
     this.#sessions.push(sessionId)

@@ -108,8 +108,9 @@ export class MemberEvents {
   /** member_count is in no member event: it is kept by counting. Before the row is changed. */
   #count(event: CacheEvent, batch: Batch, guild: string, rows: RowSet, move: number): void {
     const change = rows.changeOf(this.#ids.bytes)
-    const wasMember = change === undefined ? null : change !== DELETE
-    const member = { guild, user: this.#ids.text(1), wasMember }
+    const known = change === undefined ? 'unknown' : change === DELETE ? 'absent' : 'present'
+    const row = batch.kept.has('members') ? known : 'none'
+    const member = { guild, user: this.#ids.text(1), row } as const
     batch.counting(guild).add(member, move, event.shardId, event.sessionId, event.sequence)
   }
 

@@ -23,6 +23,7 @@ const ROW_BYTES = 160
 
 export class RowSet {
   readonly table: Table
+  readonly #isKept: boolean
   /** Objects as terms without version byte; write one here, then call `set` with its start. */
   arena: ByteBuffer = new ByteBuffer(ARENA_BYTES)
   #liveBytes = 0
@@ -37,8 +38,10 @@ export class RowSet {
   readonly #sequences: number[] = []
   readonly #texts: string[] = []
 
-  constructor(table: Table) {
+  /** @param isKept  false: whatever is set is forgotten. */
+  constructor(table: Table, isKept = true) {
     this.table = table
+    this.#isKept = isKept
     this.#stride = table.columns.length * 8
   }
 
@@ -67,6 +70,10 @@ export class RowSet {
     sequence: number,
     text = '',
   ): void {
+    if (!this.#isKept) {
+      this.arena.length = 0
+      return
+    }
     const key = ids.toString('latin1', 0, this.table.keyCount * 8)
     const end = change === DELETE ? start : this.arena.length
     const row = this.#rows.get(key)

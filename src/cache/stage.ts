@@ -6,6 +6,7 @@
  *   rows     one change per key, and membership; member_count between those of guilds and those of members
  *   after    wide changes: threads of a channel, a role of all members, everything of a guild
  */
+import type { StateKind } from '../discord/index.ts'
 import { MemberCounts } from './member-counts.ts'
 import { MembershipChanges } from './membership-changes.ts'
 import { RowSet } from './row-set.ts'
@@ -35,17 +36,24 @@ export class Stage {
   readonly unavailableGuilds: ScopedIds = new Map()
   readonly removedGuilds: ScopedIds = new Map()
   readonly counts = new MemberCounts()
+  readonly #kept: ReadonlySet<StateKind>
+
+  /** @param kept  rows of other kinds are forgotten. */
+  constructor(kept: ReadonlySet<StateKind>) {
+    this.#kept = kept
+  }
 
   rowsOf(table: Table): RowSet {
     let set = this.rows.get(table)
     if (set === undefined) {
-      set = new RowSet(table)
+      set = new RowSet(table, this.#kept.has(table.kind))
       this.rows.set(table, set)
     }
     return set
   }
 
   replace(table: Table, guild: string, shardId: number): void {
+    if (!this.#kept.has(table.kind)) return
     let guilds = this.replaced.get(table)
     if (guilds === undefined) {
       guilds = new Map()

@@ -4,7 +4,12 @@
  * keys, so bodies equal Discord's JSON as values, not as bytes.
  */
 import { type Clock, systemClock } from '../base/index.ts'
-import { memberPermissions, type PermissionChannel, permissionNames } from '../discord/index.ts'
+import {
+  memberPermissions,
+  type PermissionChannel,
+  permissionNames,
+  type StateKind,
+} from '../discord/index.ts'
 import { MergedLookup, type QueryPort, int8, int8Array } from './state/merged-lookup.ts'
 import { QueryGate } from './state/query-gate.ts'
 import { type ListStatement, type Range, rowPages, type StateList } from './state/row-pages.ts'
@@ -81,6 +86,23 @@ export class StateReader {
    */
   asOf(guildId: string | null): Promise<Date | null> {
     return this.#marks.oldest(guildId)
+  }
+
+  /** Whether the kind is cached, as far as it is known. */
+  isKept(kind: StateKind): Promise<boolean> {
+    return this.#marks.isKept(kind)
+  }
+
+  /**
+   * Whether a guild's list of the kind is whole: everything that the bot may see is in it, up to `asOf` at least. Bans
+   * never are, Discord does not list them. docs/architecture.md#what-a-client-can-know. Ask before the rows are read.
+   */
+  async isComplete(kind: StateKind, of: 'guild' | 'channel', id: string): Promise<boolean> {
+    if (kind === 'bans' || !(await this.#marks.isTold(kind))) return false
+    const lookup = of === 'guild' ? this.#lookups.guildWhole : this.#lookups.channelWhole
+    const whole = await lookup.get(id)
+    const mark = kind === 'members' ? 'm' : kind === 'presences' ? 'p' : 'l'
+    return whole?.includes(mark) ?? false
   }
 
   /** The `user` object of the member row that changed last. */
@@ -199,6 +221,22 @@ export class StateReader {
     return this.#list(LISTS.guildBans, page, int8(guildId))
   }
 
+  guildPresences(guildId: string, page: Page): StateList {
+    return this.#list(LISTS.guildPresences, page, int8(guildId))
+  }
+
+  guildScheduledEvents(guildId: string, page: Page): StateList {
+    return this.#list(LISTS.guildScheduledEvents, page, int8(guildId))
+  }
+
+  guildStageInstances(guildId: string, page: Page): StateList {
+    return this.#list(LISTS.guildStageInstances, page, int8(guildId))
+  }
+
+  guildSoundboardSounds(guildId: string, page: Page): StateList {
+    return this.#list(LISTS.guildSoundboardSounds, page, int8(guildId))
+  }
+
   guildVoiceStates(guildId: string, page: Page): StateList {
     return this.#list(LISTS.guildVoiceStates, page, int8(guildId))
   }
@@ -222,6 +260,18 @@ export class StateReader {
 
   sticker(guildId: string, stickerId: string): Found {
     return this.#lookups.sticker.get(guildId, stickerId)
+  }
+
+  scheduledEvent(guildId: string, eventId: string): Found {
+    return this.#lookups.scheduledEvent.get(guildId, eventId)
+  }
+
+  stageInstance(guildId: string, instanceId: string): Found {
+    return this.#lookups.stageInstance.get(guildId, instanceId)
+  }
+
+  soundboardSound(guildId: string, soundId: string): Found {
+    return this.#lookups.soundboardSound.get(guildId, soundId)
   }
 
   /** @param children of GUILD_CHILDREN. */

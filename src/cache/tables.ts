@@ -5,6 +5,7 @@
  * changed one is found once. Nobody else writes a guild's rows (the fences see to that), so the lack of
  * ON CONFLICT's protection against concurrent inserts costs nothing.
  */
+import type { StateKind } from '../discord/index.ts'
 
 /** What happens to a row; the code is the parameter's byte. */
 export const PUT = 0x50 // 'P': insert, or replace the object
@@ -15,6 +16,7 @@ export type RowChange = typeof PUT | typeof MERGE | typeof PATCH | typeof DELETE
 
 export interface Table {
   readonly name: string
+  readonly kind: StateKind
   /** int8 columns, in the order in which an event's ids are written down; the key first. */
   readonly columns: readonly string[]
   readonly keyCount: number
@@ -24,7 +26,7 @@ export interface Table {
 }
 
 interface TableShape {
-  readonly name: string
+  readonly name: StateKind | 'presence'
   readonly columns: readonly string[]
   readonly keyCount: number
   /** Further assignments when an object is put (`P`) or merged, with their comparison. */
@@ -51,6 +53,7 @@ function table(shape: TableShape): Table {
   )
   return {
     name,
+    kind: name === 'presence' ? 'presences' : name,
     columns,
     keyCount,
     hasText: false,
@@ -90,6 +93,7 @@ const firstAsOf = (bit: number): string => `case when i.whole & ${bit} <> 0 then
 /** Columns: the guild, the sequence of its count, and `whole`, which is no column of the table. */
 export const GUILDS: Table = {
   name: 'guilds',
+  kind: 'guilds',
   columns: ['id', 'count_sequence', 'whole'],
   keyCount: 1,
   hasText: true,
@@ -156,12 +160,12 @@ export const VOICE_STATES: Table = table({
   keyCount: 2,
 })
 
-/** In the order in which a transaction touches them. */
+/** In the order in which a transaction touches them: guilds first, whose rows say what member_count starts from. */
 export const TABLES: readonly Table[] = [
+  GUILDS,
   BANS,
   CHANNELS,
   EMOJIS,
-  GUILDS,
   MEMBERS,
   PRESENCE,
   ROLES,

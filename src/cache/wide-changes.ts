@@ -97,6 +97,9 @@ const MISSED = `gap_at = coalesce(t.gap_at, now()), members_complete = false, pr
   bans_since = case when t.bans_since is not null then now() end`
 const IS_TRUSTED = `(t.gap_at is null or t.members_complete or t.presences_complete or t.bans_since < now())`
 
+/** As if every shard had lost events. */
+export const MISS_EVERYTHING = `update guilds t set ${MISSED} where ${IS_TRUSTED}`
+
 const DELETE_ROLES = `delete from roles t using unnest($1::int8[], $2::int8[]) as i (guild_id, id)
 where t.id = i.id and t.guild_id = i.guild_id`
 

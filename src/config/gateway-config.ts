@@ -1,6 +1,8 @@
 /** The configuration of `gateway`, checked and typed. */
 import { readFileSync } from 'node:fs'
 import { messageOf, Secret } from '../base/index.ts'
+import type { StateKind } from '../discord/index.ts'
+import { parseCacheKinds } from './cache-kinds.ts'
 import type { DestinationConfig } from './destination-config.ts'
 import { readDestinations } from './destinations.ts'
 import { ConfigError } from './errors.ts'
@@ -14,8 +16,8 @@ export interface GatewayConfig {
   /** Null: the embedded store in dataDir. */
   readonly psql: Secret | null
   readonly dataDir: string
-  /** `none`: sessions and membership only. */
-  readonly cache: 'default' | 'none'
+  /** Kinds of state that are kept; none: only which guilds there are. */
+  readonly cacheKinds: readonly StateKind[]
   /** At least one. */
   readonly destinations: readonly DestinationConfig[]
   readonly name: string
@@ -132,7 +134,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       token: readToken(values.get('token'), values.get('token-file')),
       psql,
       dataDir: text('data'),
-      cache: text('cache') as GatewayConfig['cache'],
+      cacheKinds: parseCacheKinds(text('cache')),
       destinations: readDestinations(values, given, env),
       name: text('name'),
       podId: text('podId'),

@@ -26,11 +26,10 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
   },
   {
     flag: 'cache',
-    kind: 'choice',
-    choices: ['default', 'none'],
+    kind: 'text',
     default: 'default',
     sentence:
-      'Which guild state is kept for State: `default`, or `none`. Sessions and the list of guilds are kept either way.',
+      'Which guild state is kept for State: `default` (every kind), `none`, or names of kinds separated by commas: guilds (kept with any other), channels, threads, roles, emojis, stickers, members, presences, voice_states, bans, scheduled_events, stage_instances, soundboard_sounds. Sessions and the list of guilds are kept either way.',
   },
   {
     flag: 'redis',

@@ -7,6 +7,8 @@ export const SERVER_ERRORS = {
     'A parameter of the request cannot be used. The answer names it and says what is expected.',
   SERVER_NOT_FOUND:
     'The cache does not know the object: it does not exist, or no event has told of it since the bot can see it.',
+  SERVER_NOT_CACHED:
+    'The gateway does not keep this kind of state, so that nothing can be said of it. Start the gateway with the kind in -cache.',
   SERVER_UNAUTHORIZED:
     'The listener asks for a token and the request has none, or another one. Send Authorization: Bearer with the value of -read-token, for writing that of -write-token.',
   SERVER_WRITING_OFF:
@@ -49,6 +51,7 @@ interface Answer {
 const ANSWERS: Readonly<Record<ServerErrorCode, Answer>> = {
   SERVER_BAD_REQUEST: { httpStatus: 400, grpcStatus: status.INVALID_ARGUMENT },
   SERVER_NOT_FOUND: { httpStatus: 404, grpcStatus: status.NOT_FOUND },
+  SERVER_NOT_CACHED: { httpStatus: 501, grpcStatus: status.UNIMPLEMENTED },
   SERVER_UNAUTHORIZED: { httpStatus: 401, grpcStatus: status.UNAUTHENTICATED },
   SERVER_WRITING_OFF: { httpStatus: 403, grpcStatus: status.PERMISSION_DENIED },
   SERVER_NO_ROUTE: { httpStatus: 404, grpcStatus: status.UNIMPLEMENTED },

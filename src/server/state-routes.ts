@@ -5,6 +5,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
 import type { Log, Secret } from '../base/index.ts'
+import type { StateKind } from '../discord/index.ts'
 import {
   type BatchKind,
   type EditedTable,
@@ -57,6 +58,8 @@ interface ReadRoute {
   /** Reads the ids of a JSON body. */
   readonly isBatch?: boolean
   readonly isText?: boolean
+  /** What must be cached. A list of a guild or a channel says whether it is whole of the first. */
+  readonly kinds: readonly StateKind[]
   readonly read: (
     params: Params,
     query: Query,
@@ -70,47 +73,55 @@ const IDS_BODY: Schema = { ...SNOWFLAKES, description: 'Ids, in the order of the
 
 function readRoutes(reader: StateReader): readonly ReadRoute[] {
   const byIds = { id: SNOWFLAKES, ...PAGE }
-  const one = (path: string, summary: string, read: ReadRoute['read']): ReadRoute => ({
-    path,
-    summary,
-    read,
-  })
-  const list = (path: string, summary: string, read: ReadRoute['read']): ReadRoute => ({
-    path,
-    summary,
-    query: PAGE,
-    read,
-  })
+  type Kinds = StateKind | readonly StateKind[]
+  const one = (
+    path: string,
+    kinds: Kinds,
+    summary: string,
+    read: ReadRoute['read'],
+  ): ReadRoute => ({ path, kinds: [kinds].flat(), summary, read })
+  const list = (
+    path: string,
+    kinds: Kinds,
+    summary: string,
+    read: ReadRoute['read'],
+  ): ReadRoute => ({ ...one(path, kinds, summary, read), query: PAGE })
   const batch = (path: string, kind: BatchKind): ReadRoute => ({
     path,
+    kinds: [kind === 'users' ? 'members' : kind],
     summary: `${kind} by ids, in their order; a missing one is marked is_empty`,
     isBatch: true,
     read: (p, _, ids) => reader.batch(kind, ids, p['guild']),
   })
   return [
-    one('/users/:user', 'the newest user object of any member row', (p) => reader.user(p['user']!)),
+    one('/users/:user', 'members', 'the newest user object of any member row', (p) =>
+      reader.user(p['user']!),
+    ),
     {
       path: '/users',
+      kinds: ['members'],
       summary: 'user names by ids',
       query: { userIDs: SNOWFLAKES },
       required: ['userIDs'],
       read: (_, q) => reader.userNames(q['userIDs'] as string[]),
     },
-    one('/channels/:channel', 'a channel', (p) => reader.channel(p['channel']!)),
-    one('/channels/:channel/messages/:message', 'a message', (p) =>
+    one('/channels/:channel', 'channels', 'a channel', (p) => reader.channel(p['channel']!)),
+    one('/channels/:channel/messages/:message', [], 'a message', (p) =>
       reader.message(p['channel']!, p['message']!),
     ),
     one(
       '/channels/:channel/members/:member/permissions',
+      ['guilds', 'channels', 'roles', 'members'],
       'what a member may do in a channel or thread',
       (p) => reader.permissions('channel', p['channel']!, p['member']!),
     ),
-    list('/channels/:channel/threads', 'threads by parent', (p, q) =>
+    list('/channels/:channel/threads', 'threads', 'threads by parent', (p, q) =>
       reader.channelThreads(p['channel']!, q),
     ),
-    list('/guilds', 'ids of all guilds', (_, q) => reader.guilds(q)),
+    list('/guilds', 'guilds', 'ids of all guilds', (_, q) => reader.guilds(q)),
     {
       path: '/guilds/:guild',
+      kinds: ['guilds'],
       summary: 'a guild, with children that are asked for',
       query: { with: WITH },
       read: (p, q) =>
@@ -118,13 +129,18 @@ function readRoutes(reader: StateReader): readonly ReadRoute[] {
           ? reader.guild(p['guild']!)
           : reader.guildWith(p['guild']!, q['with'] as string[]),
     },
-    one('/guilds/:guild/state', 'where the guild stands in its life', (p) =>
+    one('/guilds/:guild/state', [], 'where the guild stands in its life', (p) =>
       reader.guildState(p['guild']!),
     ),
-    one('/guilds/:guild/counts', 'rows of each kind', (p) => reader.guildCounts(p['guild']!)),
-    list('/guilds/:guild/channels', 'channels', (p, q) => reader.guildChannels(p['guild']!, q)),
+    one('/guilds/:guild/counts', 'guilds', 'rows of each kind', (p) =>
+      reader.guildCounts(p['guild']!),
+    ),
+    list('/guilds/:guild/channels', 'channels', 'channels', (p, q) =>
+      reader.guildChannels(p['guild']!, q),
+    ),
     {
       path: '/guilds/:guild/members',
+      kinds: ['members'],
       summary: 'members: all, by ids, or by a part of a name',
       query: { ...byIds, query: { type: 'string' } },
       read: (p, q) => {
@@ -135,20 +151,27 @@ function readRoutes(reader: StateReader): readonly ReadRoute[] {
           : reader.guildMembers(p['guild']!, q)
       },
     },
-    list('/guilds/:guild/members_with_role/:role', 'ids of the members of a role', (p, q) =>
-      reader.membersWithRole(p['guild']!, p['role']!, q),
+    list(
+      '/guilds/:guild/members_with_role/:role',
+      'members',
+      'ids of the members of a role',
+      (p, q) => reader.membersWithRole(p['guild']!, p['role']!, q),
     ),
-    one('/guilds/:guild/members/:member', 'a member', (p) =>
+    one('/guilds/:guild/members/:member', 'members', 'a member', (p) =>
       reader.member(p['guild']!, p['member']!),
     ),
-    one('/guilds/:guild/members/:member/presence', 'a presence', (p) =>
+    one('/guilds/:guild/members/:member/presence', 'presences', 'a presence', (p) =>
       reader.presence(p['guild']!, p['member']!),
     ),
-    one('/guilds/:guild/members/:member/permissions', 'what a member may do in the guild', (p) =>
-      reader.permissions('guild', p['guild']!, p['member']!),
+    one(
+      '/guilds/:guild/members/:member/permissions',
+      ['guilds', 'roles', 'members'],
+      'what a member may do in the guild',
+      (p) => reader.permissions('guild', p['guild']!, p['member']!),
     ),
     {
       path: '/guilds/:guild/roles',
+      kinds: ['roles'],
       summary: 'roles: all, or by ids',
       query: byIds,
       read: (p, q) =>
@@ -156,38 +179,70 @@ function readRoutes(reader: StateReader): readonly ReadRoute[] {
           ? reader.guildRoles(p['guild']!, q)
           : reader.rolesById(p['guild']!, q['id'] as string[]),
     },
-    one('/guilds/:guild/roles/:role', 'a role', (p) => reader.role(p['guild']!, p['role']!)),
-    list('/guilds/:guild/emojis', 'emojis', (p, q) => reader.guildEmojis(p['guild']!, q)),
-    one('/guilds/:guild/emojis/:emoji', 'an emoji', (p) => reader.emoji(p['guild']!, p['emoji']!)),
-    list('/guilds/:guild/stickers', 'stickers', (p, q) => reader.guildStickers(p['guild']!, q)),
-    one('/guilds/:guild/stickers/:sticker', 'a sticker', (p) =>
+    one('/guilds/:guild/roles/:role', 'roles', 'a role', (p) =>
+      reader.role(p['guild']!, p['role']!),
+    ),
+    list('/guilds/:guild/emojis', 'emojis', 'emojis', (p, q) => reader.guildEmojis(p['guild']!, q)),
+    one('/guilds/:guild/emojis/:emoji', 'emojis', 'an emoji', (p) =>
+      reader.emoji(p['guild']!, p['emoji']!),
+    ),
+    list('/guilds/:guild/stickers', 'stickers', 'stickers', (p, q) =>
+      reader.guildStickers(p['guild']!, q),
+    ),
+    one('/guilds/:guild/stickers/:sticker', 'stickers', 'a sticker', (p) =>
       reader.sticker(p['guild']!, p['sticker']!),
     ),
-    list('/guilds/:guild/bans', 'bans', (p, q) => reader.guildBans(p['guild']!, q)),
-    one('/guilds/:guild/bans/:user', 'a ban', (p) => reader.ban(p['guild']!, p['user']!)),
-    list('/guilds/:guild/voice_states', 'voice states', (p, q) =>
+    list('/guilds/:guild/bans', 'bans', 'bans', (p, q) => reader.guildBans(p['guild']!, q)),
+    one('/guilds/:guild/bans/:user', 'bans', 'a ban', (p) => reader.ban(p['guild']!, p['user']!)),
+    list('/guilds/:guild/presences', 'presences', 'presences of who is not offline', (p, q) =>
+      reader.guildPresences(p['guild']!, q),
+    ),
+    list('/guilds/:guild/scheduled_events', 'scheduled_events', 'scheduled events', (p, q) =>
+      reader.guildScheduledEvents(p['guild']!, q),
+    ),
+    one('/guilds/:guild/scheduled_events/:event', 'scheduled_events', 'a scheduled event', (p) =>
+      reader.scheduledEvent(p['guild']!, p['event']!),
+    ),
+    list('/guilds/:guild/stage_instances', 'stage_instances', 'stage instances', (p, q) =>
+      reader.guildStageInstances(p['guild']!, q),
+    ),
+    one('/guilds/:guild/stage_instances/:instance', 'stage_instances', 'a stage instance', (p) =>
+      reader.stageInstance(p['guild']!, p['instance']!),
+    ),
+    list('/guilds/:guild/soundboard_sounds', 'soundboard_sounds', 'soundboard sounds', (p, q) =>
+      reader.guildSoundboardSounds(p['guild']!, q),
+    ),
+    one('/guilds/:guild/soundboard_sounds/:sound', 'soundboard_sounds', 'a sound', (p) =>
+      reader.soundboardSound(p['guild']!, p['sound']!),
+    ),
+    list('/guilds/:guild/voice_states', 'voice_states', 'voice states', (p, q) =>
       reader.guildVoiceStates(p['guild']!, q),
     ),
-    one('/guilds/:guild/voice_states/:user', 'a voice state', (p) =>
+    one('/guilds/:guild/voice_states/:user', 'voice_states', 'a voice state', (p) =>
       reader.voiceState(p['guild']!, p['user']!),
     ),
-    list('/guilds/:guild/threads', 'threads of a guild', (p, q) =>
+    list('/guilds/:guild/threads', 'threads', 'threads of a guild', (p, q) =>
       reader.guildThreads(p['guild']!, q),
     ),
-    { ...one('/guilds_count', 'how many guilds', () => reader.guildCount()), isText: true },
-    one('/counts', 'guilds, unavailable guilds, members as Discord counts them', () =>
+    {
+      ...one('/guilds_count', 'guilds', 'how many guilds', () => reader.guildCount()),
+      isText: true,
+    },
+    one('/counts', 'guilds', 'guilds, unavailable guilds, members as Discord counts them', () =>
       reader.counts(),
     ),
-    list('/threads', 'all threads', (_, q) => reader.threads(q)),
-    one('/threads/:thread', 'a thread', (p) => reader.thread(p['thread']!)),
+    list('/threads', 'threads', 'all threads', (_, q) => reader.threads(q)),
+    one('/threads/:thread', 'threads', 'a thread', (p) => reader.thread(p['thread']!)),
     {
       path: '/shards',
+      kinds: [],
       summary: 'shards, from their session rows',
       query: SHARD_PAGE,
       read: (_, q) => reader.shards(q),
     },
     {
       path: '/user_in_guilds',
+      kinds: ['members'],
       summary: 'whether a user is in one of the guilds',
       query: { user_id: SNOWFLAKE, server_ids: SNOWFLAKES },
       required: ['user_id', 'server_ids'],
@@ -198,6 +253,7 @@ function readRoutes(reader: StateReader): readonly ReadRoute[] {
     },
     {
       path: '/user_in_guilds_has_roles',
+      kinds: ['members'],
       summary: 'whether a user is in one of the guilds and has one of the roles there',
       query: { user_id: SNOWFLAKE, server_ids: SNOWFLAKES, role_ids: SNOWFLAKES },
       required: ['user_id', 'server_ids', 'role_ids'],
@@ -264,9 +320,14 @@ export function buildStateRoutes(options: StateRoutesOptions, log: Log): Fastify
       try {
         const params = request.params as Params
         const format = formatOf(route.isText === true ? undefined : request.headers.accept)
+        const query = request.query as Query
+        await requireKept(query['with'] as readonly StateKind[] | undefined, route.kinds)
         // Before the rows: what is said of them is true of them.
-        const asOf = await reader.asOf(params['guild'] ?? null)
-        const found = await route.read(params, request.query as Query, request.body as string[])
+        const [asOf, isComplete] = await Promise.all([
+          reader.asOf(params['guild'] ?? null),
+          completeness(route, params, query),
+        ])
+        const found = await route.read(params, query, request.body as string[])
         if (found === null) {
           throw new ServerError('SERVER_NOT_FOUND', `Not found: ${request.url.split('?')[0]}`)
         }
@@ -274,6 +335,7 @@ export function buildStateRoutes(options: StateRoutesOptions, log: Log): Fastify
           typeof found === 'string'
             ? { body: format.whole(found), next: null }
             : await listBody(found, format, log)
+        if (isComplete !== null) void reply.header('x-complete', String(isComplete))
         if (asOf !== null) void reply.header('x-as-of', asOf.toISOString())
         if (next !== null) void reply.header('link', `<${nextUrl(request.url, next)}>; rel="next"`)
         const jsonType = route.isText === true ? TEXT_TYPE : JSON_TYPE
@@ -292,6 +354,33 @@ export function buildStateRoutes(options: StateRoutesOptions, log: Log): Fastify
       } finally {
         if (!isStreamed) requestCount--
       }
+    }
+
+    async function requireKept(...kinds: (readonly StateKind[] | undefined)[]): Promise<void> {
+      for (const kind of kinds.flatMap((some) => some ?? [])) {
+        // The bot's own member, under its own name.
+        const needed = (kind as string) === 'me' ? 'members' : kind
+        if (await reader.isKept(needed)) continue
+        throw new ServerError(
+          'SERVER_NOT_CACHED',
+          `The gateway does not cache ${needed}: start it with ${needed} in -cache.`,
+          { kind: needed },
+        )
+      }
+    }
+
+    /** Of a list of one guild or channel; null for any other answer. */
+    async function completeness(
+      route: ReadRoute,
+      params: Params,
+      query: Query,
+    ): Promise<boolean | null> {
+      const { guild, channel } = params
+      const [kind] = route.kinds
+      const isList = route.query?.['after'] !== undefined && query['id'] === undefined
+      if (!isList || kind === undefined) return null
+      if (guild !== undefined) return reader.isComplete(kind, 'guild', guild)
+      return channel === undefined ? null : reader.isComplete(kind, 'channel', channel)
     }
 
     function addWriteRoutes(): void {

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { type Log, memoryCounters, seededRandom, silentLog } from '../../src/base/index.ts'
 import type { Connection, Transaction } from '../../src/cache/database.ts'
+import { EVERY_KIND } from '../../src/cache/event-kinds.ts'
 import { Lane, type LaneDeps } from '../../src/cache/lane.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
@@ -44,6 +45,7 @@ function laneWorld(
     counters: memoryCounters(),
     connect: () => Promise.resolve(database(stored)),
     fleetName: 'test',
+    kept: EVERY_KIND,
     rowsPerStatementMax: 1000,
     limits: { rowsMax: 1000, bytesMax: 1_000_000 },
     onAway: () => undefined,

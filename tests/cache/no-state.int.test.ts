@@ -18,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => opened.close())
 
 test('without state a guild is a member, and none of its objects is kept', async () => {
-  const cache = await TestCache.open(opened.database, { keepsState: false })
+  const cache = await TestCache.open(opened.database, { kinds: [] })
   for (const id of [GUILD, OTHER_GUILD]) {
     const body = guildCreate({ id, channels: [channel(1, {})], members: [member(1, {})] })
     cache.write('GUILD_CREATE', body, { guildClass: 'joined' })

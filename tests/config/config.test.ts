@@ -117,6 +117,7 @@ test('values are checked, with the choice that was meant', () => {
     [['-start', '3', '-stop', '3'], 'above -start 3'],
     [['-encoding', 'jsn'], 'did you mean json'],
     [['-intents', 'GUILD_MEMBER'], 'did you mean GUILD_MEMBERS'],
+    [['-cache', 'guilds,chanels'], 'did you mean channels'],
     [['-discord-api', 'discord.com'], 'a URL'],
     [['-psql', 'host:5432'], 'postgres://'],
     [['-psql', 'postgres://u:p@ss@host:bad/d'], 'postgres://'],
@@ -147,6 +148,15 @@ test('several workers are refused without what they need', () => {
   const withPsql = [...argv, '-psql', 'postgres://h/d']
   expect(failure(withPsql).code).toBe('CONFIG_WORKERS_WITHOUT_ETCD')
   expect(config(['-token', 'x']).workers).toBe(1)
+})
+
+test('-cache is everything, nothing, or kinds, to which guilds belong', () => {
+  const kinds = (...argv: string[]): readonly string[] =>
+    config(['-token', 'x', ...argv]).cacheKinds
+  expect(kinds()).toContain('voice_states')
+  expect(kinds('-cache', 'default')).toEqual(kinds())
+  expect(kinds('-cache', 'none')).toEqual([])
+  expect(kinds('-cache', 'Roles, channels')).toEqual(['guilds', 'channels', 'roles'])
 })
 
 test('intents are a preset, names or a number', () => {

@@ -16,6 +16,7 @@ import {
   StateEditor,
   StateReader,
 } from '../../src/cache/index.ts'
+import { ALL_INTENTS, INTENTS } from '../../src/discord/index.ts'
 import { ByteBuffer, termToJson } from '../../src/etf/index.ts'
 import { type HttpServer, startHttpServer } from '../../src/server/index.ts'
 import { freshDatabase } from '../support/postgres.ts'
@@ -51,6 +52,9 @@ const deps = {
   counters: memoryCounters(),
 }
 
+/** What the fleet's row says is older than this at most. */
+const MARKS_MS_MAX = 1001
+
 async function openPostgres(): Promise<{ db: Database; remove: () => Promise<void> }> {
   const database = await freshDatabase()
   const db = await openDatabase({ url: new Secret(database.url), name: 'test' }, deps)
@@ -70,6 +74,8 @@ describe.each([
   let db: Database
   let remove: () => Promise<void>
   let server: HttpServer
+  let laterMs = 0
+  const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + laterMs }
 
   beforeAll(async () => {
     ;({ db, remove } = await open())
@@ -82,7 +88,7 @@ describe.each([
       clock: systemClock,
       log: silentLog,
       state: {
-        reader: new StateReader(db),
+        reader: new StateReader(db, clock),
         editor: new StateEditor(db),
         writeToken: new Secret('write-me'),
       },
@@ -378,7 +384,7 @@ describe.each([
       voice_states: [],
     })
     expect((await ask(`guilds/${GUILD}?with=roles,cats`)).text).toBe(
-      'with "cats" is not known: expected channels, emojis, me, roles, threads, voice_states.',
+      'with "cats" is not known: expected channels, emojis, me, roles, scheduled_events, soundboard_sounds, stage_instances, threads, voice_states.',
     )
     expect((await ask(`guilds/${EMPTY_GUILD}?with=roles`)).status).toBe(404)
   })
@@ -416,6 +422,92 @@ describe.each([
     expect(await read('counts')).toEqual({ guilds: 3, unavailable: 0, member_count: 5 })
     expect(await read('guilds?limit=1')).toEqual([{ id: GUILD }])
     await db.query('delete from guilds where id = $1', [guild])
+  })
+
+  test('scheduled events, stage instances, sounds and presences are the stored objects', async () => {
+    for (const table of ['scheduled_events', 'stage_instances', 'soundboard_sounds']) {
+      const object = { id: EMOJI, guild_id: GUILD, name: table }
+      await db.query(`insert into ${table} (id, guild_id, data) values ($1, $2, $3)`, [
+        EMOJI,
+        GUILD,
+        JSON.stringify(object),
+      ])
+      expect(await read(`guilds/${GUILD}/${table}`)).toEqual([object])
+      expect(await read(`guilds/${GUILD}/${table}/${EMOJI}`)).toEqual(object)
+      expect((await ask(`guilds/${GUILD}/${table}/${UNKNOWN}`)).status).toBe(404)
+      const { [table]: listed } = (await read(`guilds/${GUILD}?with=${table}`)) as Record<
+        string,
+        unknown
+      >
+      expect(listed).toEqual([object])
+    }
+    expect(await read(`guilds/${GUILD}/presences`)).toEqual([PRESENCE_DATA])
+  })
+
+  test('a list says whether it is whole', async () => {
+    const complete = async (path: string): Promise<string | null> =>
+      (await fetch(`${server.url}/v1/events/${path}`)).headers.get('x-complete')
+    const marks = (set: string): Promise<unknown> =>
+      db.query(`update guilds set ${set} where id = ${GUILD}`)
+    const everything = async (): Promise<Record<string, string | null>> => {
+      const paths = ['channels', 'members', 'presences', 'bans', 'emojis', 'voice_states']
+      const entries = paths.map(
+        async (path) => [path, await complete(`guilds/${GUILD}/${path}`)] as const,
+      )
+      return Object.fromEntries(await Promise.all(entries))
+    }
+    const WHOLE = { channels: 'true', voice_states: 'true', emojis: 'true', bans: 'false' }
+    await db.query(`insert into gateway_fleet (name, bot_user_id) values ('whole', 1)
+      on conflict do nothing`)
+    await db.query(`update gateway_fleet set intents = ${ALL_INTENTS}`)
+    laterMs += MARKS_MS_MAX
+    expect(await everything()).toEqual({ ...WHOLE, members: 'false', presences: 'false' })
+    await marks('members_complete = true, presences_complete = true')
+    expect(await everything()).toEqual({ ...WHOLE, members: 'true', presences: 'true' })
+    expect(await complete(`guilds/${GUILD}/members_with_role/${ROLE}`)).toBe('true')
+    expect(await complete(`guilds/${GUILD}/members?query=nelly`)).toBe('true')
+    expect(await complete(`channels/${CHANNEL}/threads`)).toBe('true')
+    // Neither what is asked for by id, nor one object, nor a list over guilds.
+    expect(await complete(`guilds/${GUILD}/members?id=${MEMBERS[0].user.id}`)).toBe(null)
+    expect(await complete(`guilds/${GUILD}`)).toBe(null)
+    expect(await complete('threads')).toBe(null)
+    expect(await complete(`guilds/${EMPTY_GUILD}/channels`)).toBe('false')
+    await marks('gap_at = now()')
+    expect(await complete(`guilds/${GUILD}/channels`)).toBe('false')
+    await marks('gap_at = null, unavailable = true')
+    expect(await complete(`guilds/${GUILD}/channels`)).toBe('false')
+    await marks('unavailable = false, members_complete = false, presences_complete = false')
+    await db.query(`update gateway_fleet set intents = ${INTENTS.GUILDS}`)
+    laterMs += MARKS_MS_MAX
+    expect(await everything()).toMatchObject({ channels: 'true', voice_states: 'false' })
+    await db.query('delete from gateway_fleet')
+    laterMs += MARKS_MS_MAX
+  })
+
+  test('what is not cached is said, and not shown as empty', async () => {
+    await db.query(`insert into gateway_fleet (name, bot_user_id, cached)
+      values ('kinds', 1, '{guilds,channels}')`)
+    laterMs += MARKS_MS_MAX
+    const refused = [
+      `guilds/${GUILD}/members`,
+      `guilds/${GUILD}/members/1`,
+      `guilds/${GUILD}/roles?id=1`,
+      `guilds/${GUILD}?with=me`,
+      `channels/${CHANNEL}/members/1/permissions`,
+      `users/1`,
+      'threads',
+    ]
+    for (const path of refused) {
+      const { status, text } = await ask(path)
+      expect({ path, status }).toEqual({ path, status: 501 })
+      expect(text).toMatch(/^The gateway does not cache \w+: start it with \w+ in -cache\.$/)
+    }
+    expect(await read(`guilds/${GUILD}/channels`)).toHaveLength(1)
+    expect(await read(`guilds/${GUILD}?with=channels`)).toMatchObject({ id: GUILD })
+    expect(await read(`guilds/${GUILD}/counts`)).toMatchObject({ channels: 1, members: null })
+    await db.query('delete from gateway_fleet')
+    laterMs += MARKS_MS_MAX
+    expect((await ask(`guilds/${GUILD}/members`)).status).toBe(200)
   })
 
   test("a guild's state is told from its membership", async () => {

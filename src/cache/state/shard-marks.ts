@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/index.ts'
-import { shardOfGuild } from '../../discord/index.ts'
+import { shardOfGuild, STATE_KINDS, type StateKind } from '../../discord/index.ts'
 import type { QueryPort } from './merged-lookup.ts'
 
 /** An older mark says less than is true, never more. */
@@ -7,18 +7,20 @@ const AGE_MS_MAX = 1000
 
 const SHARD_MARKS = {
   name: 'state_shard_marks',
-  text: `select f.shard_count as "shardCount", s.shard, s.updated_at as "updatedAt"
+  text: `select f.shard_count as "shardCount", f.intents, f.cached, s.shard, s.updated_at as "updatedAt"
     from gateway_fleet f left join gateway_sessions s
       on s.name = f.name and s.shard_count = f.shard_count and s.session_id is not null`,
 } as const
 
 interface Mark {
   readonly shardCount: number | null
+  readonly intents: number | null
+  readonly cached: readonly string[] | null
   readonly shard: number | null
   readonly updatedAt: Date | null
 }
 
-/** When each shard's events were last acknowledged, read at most once a second. */
+/** What the fleet's and the shards' rows say of all answers, read at most once a second. */
 export class ShardMarks {
   readonly #db: QueryPort
   readonly #clock: Clock
@@ -49,6 +51,18 @@ export class ShardMarks {
       if (oldest === null || updatedAt < oldest) oldest = updatedAt
     }
     return oldest
+  }
+
+  /** Whether rows of the kind are written; true where no gateway said so yet. */
+  async isKept(kind: StateKind): Promise<boolean> {
+    const marks = await this.#marks()
+    return marks[0]?.cached?.includes(kind) ?? true
+  }
+
+  /** Whether Discord tells of every change of the kind. */
+  async isTold(kind: StateKind): Promise<boolean> {
+    const marks = await this.#marks()
+    return ((marks[0]?.intents ?? 0) & STATE_KINDS[kind]) !== 0
   }
 
   #marks(): Promise<readonly Mark[]> {

@@ -1,3 +1,4 @@
+import { TABLES } from '../tables.ts'
 import type { LookupStatement } from './merged-lookup.ts'
 import type { ListStatement } from './row-pages.ts'
 
@@ -14,9 +15,16 @@ const WITH: Readonly<Record<string, string>> = {
   me: `coalesce((select m.data::text from members m
     where m.guild_id = t.id and m.user_id = (select bot_user_id from gateway_fleet)), 'null')`,
   roles: children('roles', 'id'),
+  scheduled_events: children('scheduled_events', 'id'),
+  soundboard_sounds: children('soundboard_sounds', 'id'),
+  stage_instances: children('stage_instances', 'id'),
   threads: children('threads', 'id'),
   voice_states: children('voice_states', 'user_id'),
 }
+/** 'l', 'm' and 'p' for what is whole; of a guild in an outage nothing is told. */
+const WHOLE = `case when t.unavailable then '' else
+  (case when t.gap_at is null then 'l' else '' end) || (case when t.members_complete then 'm' else '' end)
+  || (case when t.presences_complete then 'p' else '' end) end`
 /** What may stand in `?with=`. */
 export const GUILD_CHILDREN: readonly string[] = Object.keys(WITH)
 
@@ -51,26 +59,44 @@ export const LOOKUPS = {
     `${KEY} left join guilds_persistent p on p.id = k.id left join guilds t on t.id = k.id
      where p.id is not null or t.id is not null`,
     `jsonb_build_object('id', coalesce(p.id, t.id)::text, 'state', p.state, 'since', p.since,
-       'is_cached', t.id is not null, 'unavailable', coalesce(t.unavailable, false))::text`,
+       'is_cached', t.id is not null, 'unavailable', coalesce(t.unavailable, false),
+       'gap_at', t.gap_at, 'bans_since', t.bans_since,
+       'members_complete', coalesce(t.members_complete, false), 'members_as_of', t.members_as_of,
+       'presences_complete', coalesce(t.presences_complete, false), 'presences_as_of', t.presences_as_of)::text`,
+  ),
+  /** Which lists of a guild are whole: all that GUILD_CREATE repeats, members, presences. */
+  guildWhole: lookup('guild_whole', `${KEY} join guilds t on t.id = k.id`, WHOLE),
+  channelWhole: lookup(
+    'channel_whole',
+    `${KEY} join channels c on c.id = k.id join guilds t on t.id = c.guild_id`,
+    WHOLE,
   ),
   guildCounts: lookup(
     'guild_counts',
-    `${KEY} join guilds t on t.id = k.id`,
-    `jsonb_build_object('member_count', t.data->'member_count', ${[
-      'bans',
-      'channels',
-      'emojis',
-      'members',
-      'presence',
-      'roles',
-      'threads',
-      'voice_states',
-    ]
-      .map((table) => `'${table}', (select count(*) from ${table} c where c.guild_id = t.id)`)
+    `${KEY} join guilds t on t.id = k.id left join gateway_fleet f on true`,
+    `jsonb_build_object('member_count', t.data->'member_count', ${TABLES.filter(
+      ({ kind }) => kind !== 'guilds',
+    )
+      .map(
+        ({ name, kind }) => `'${name}', case when f.cached is null or '${kind}' = any(f.cached)
+          then (select count(*) from ${name} c where c.guild_id = t.id) end`,
+      )
       .join(', ')})::text`,
   ),
   member: lookup('member', `${PAIR} join members t on t.guild_id = k.a and t.user_id = k.b`),
   presence: lookup('presence', `${PAIR} join presence t on t.guild_id = k.a and t.user_id = k.b`),
+  scheduledEvent: lookup(
+    'scheduled_event',
+    `${PAIR} join scheduled_events t on t.guild_id = k.a and t.id = k.b`,
+  ),
+  stageInstance: lookup(
+    'stage_instance',
+    `${PAIR} join stage_instances t on t.guild_id = k.a and t.id = k.b`,
+  ),
+  soundboardSound: lookup(
+    'soundboard_sound',
+    `${PAIR} join soundboard_sounds t on t.guild_id = k.a and t.id = k.b`,
+  ),
   role: lookup('role', `${PAIR} join roles t on t.guild_id = k.a and t.id = k.b`),
   emoji: lookup('emoji', `${PAIR} join emojis t on t.guild_id = k.a and t.id = k.b`),
   thread: lookup('thread', `${KEY} join threads t on t.id = k.id`),
@@ -133,6 +159,25 @@ export const LISTS = {
   guildEmojis: list('guild_emojis', 'emojis', 'id', 't.guild_id = $3::int8'),
   guildThreads: list('guild_threads', 'threads', 'id', 't.guild_id = $3::int8'),
   guildBans: list('guild_bans', 'bans', 'user_id', 't.guild_id = $3::int8'),
+  guildPresences: list('guild_presences', 'presence', 'user_id', 't.guild_id = $3::int8'),
+  guildScheduledEvents: list(
+    'guild_scheduled_events',
+    'scheduled_events',
+    'id',
+    't.guild_id = $3::int8',
+  ),
+  guildStageInstances: list(
+    'guild_stage_instances',
+    'stage_instances',
+    'id',
+    't.guild_id = $3::int8',
+  ),
+  guildSoundboardSounds: list(
+    'guild_soundboard_sounds',
+    'soundboard_sounds',
+    'id',
+    't.guild_id = $3::int8',
+  ),
   guildVoiceStates: list('guild_voice_states', 'voice_states', 'user_id', 't.guild_id = $3::int8'),
   guildStickers: {
     name: 'state_guild_stickers',
