@@ -2,6 +2,7 @@
 import { hostname } from 'node:os'
 import { type Clock, type Log, type Random, within } from '../../src/base/index.ts'
 import {
+  ChannelGuilds,
   createCacheWriter,
   Fleet,
   GuildMembership,
@@ -18,6 +19,9 @@ import { GATEWAY_VERSION, intentNames, userIdOfToken } from '../../src/discord/i
 import { eventsService, Push } from '../../src/push/index.ts'
 import {
   advertisedAddress,
+  Commands,
+  commandsDefinition,
+  commandsService,
   Peers,
   startGrpcServer,
   startHttpServer,
@@ -273,6 +277,19 @@ async function start(
   closers.push(() => Promise.resolve(control.stop()))
   const peers = new Peers(cluster.directory, common)
   closers.push(() => Promise.resolve(peers.close()))
+  const { backendToken } = config
+  const definition = commandsDefinition()
+  const channels = new ChannelGuilds(database)
+  const commands = new Commands({
+    shards: manager,
+    guildOfChannel: (channelId) => channels.guildOf(channelId),
+    peers,
+    definition: definition.service,
+    shardCount,
+    intents: config.intents,
+    backendToken,
+    counters: metrics,
+  })
   let grpcAddress = ''
   if (config.grpcAddress !== null) {
     const server = await startGrpcServer({
@@ -280,7 +297,10 @@ async function start(
       flag: 'addr',
       control,
       peers,
-      services: subscribe === null ? [] : [eventsService(subscribe)],
+      services: [
+        commandsService({ commands, definition, peers, backendToken, log }),
+        ...(subscribe === null ? [] : [eventsService(subscribe)]),
+      ],
       clock,
       log,
     })

@@ -1,6 +1,7 @@
 /** Guild state in Postgres: written from events, read for State, with the stores that sessions and membership need. */
 export { createCacheWriter } from './cache-writer.ts'
 export type { CacheGap, CacheWriter, CacheWriterDeps } from './cache-writer.ts'
+export { ChannelGuilds } from './channel-guilds.ts'
 export { openDatabase } from './database.ts'
 export type { Database } from './database.ts'
 export { CACHE_ERRORS, CacheError } from './errors.ts'

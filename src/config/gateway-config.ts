@@ -40,6 +40,8 @@ export interface GatewayConfig {
   /** Null: the writing routes are off. */
   readonly writeToken: Secret | null
   readonly hasShardMetrics: boolean
+  /** Null: whoever reaches the gRPC listener may send commands; voice connections are served to nobody. */
+  readonly backendToken: Secret | null
   readonly isProd: boolean
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
   /** Without the version: `https://discord.com/api`. */
@@ -149,6 +151,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       readToken: text('read-token') === '' ? null : new Secret(text('read-token')),
       writeToken: text('write-token') === '' ? null : new Secret(text('write-token')),
       hasShardMetrics: given.has('shard-metrics') && isOn(values.get('shard-metrics')),
+      backendToken: text('backend-token') === '' ? null : new Secret(text('backend-token')),
       isProd: given.has('prod') && isOn(values.get('prod')),
       logLevel: text('log-level') as GatewayConfig['logLevel'],
       discordApi: readApi(text('discord-api')),

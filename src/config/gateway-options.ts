@@ -166,6 +166,13 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
       'Turns the writing routes of State on, for requests with Authorization: Bearer and this token.',
   },
   {
+    flag: 'backend-token',
+    kind: 'secret',
+    default: '',
+    sentence:
+      'Commands by gRPC (gateway.v1.Commands) need the metadata `authorization: Bearer` and this token. Without it whoever reaches -addr may send commands, and voice connections are served to nobody.',
+  },
+  {
     flag: 'prod',
     kind: 'switch',
     default: '',

@@ -29,6 +29,10 @@ export const SERVER_ERRORS = {
   SERVER_BUSY:
     'More requests are under way than the program takes at a time. Ask again after the seconds of Retry-After.',
   SERVER_INTERNAL: 'The request failed inside the program. Its log says why.',
+  SERVER_CHANNEL_UNKNOWN:
+    'A command names a channel by which its guild shall be found, and the cache does not know the channel. Name the guild; with -cache none no channel is known.',
+  SERVER_INTENT_MISSING:
+    'Discord answers the command only with an intent that -intents does not have. The message names it; a privileged one is switched on in the Developer Portal too.',
   SERVER_CANNOT_LISTEN:
     'The address of a listener cannot be used: another program has it, it is not an address of this host, or the port needs privileges. Give another one by the flag that the message names.',
 } as const
@@ -63,6 +67,8 @@ const ANSWERS: Readonly<Record<ServerErrorCode, Answer>> = {
     retryAfterSeconds: 5,
   },
   SERVER_WRONG_WORKER: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 5 },
+  SERVER_CHANNEL_UNKNOWN: { httpStatus: 404, grpcStatus: status.NOT_FOUND },
+  SERVER_INTENT_MISSING: { httpStatus: 409, grpcStatus: status.FAILED_PRECONDITION },
   SERVER_DATABASE_AWAY: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 2 },
   SERVER_DATABASE_EMPTY: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 10 },
   SERVER_BUSY: { httpStatus: 503, grpcStatus: status.RESOURCE_EXHAUSTED, retryAfterSeconds: 1 },

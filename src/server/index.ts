@@ -1,4 +1,7 @@
 export { advertisedAddress, cannotListen, formatAddress, parseListenAddress } from './address.ts'
+export { Commands } from './commands/commands.ts'
+export { commandsDefinition } from './commands/definition.ts'
+export { commandsService } from './commands/service.ts'
 export { ServerError } from './errors.ts'
 export type { GatewayControl, ShardStat } from './gateway-control.ts'
 export { startGrpcServer } from './grpc-server.ts'

@@ -47,6 +47,9 @@ export const ALONE: PeerDirectory = {
 /** The shard that a request is about. May throw a BaseError, which the caller gets. */
 export type ShardOf<Request> = (request: Request) => number | Promise<number>
 
+/** A method of a loaded definition, whose types are not known at compile time. */
+type AnyMethod = MethodDefinition<object, object>
+
 const WORKER_METADATA = 'gateway-worker'
 /** Whoever is asked together with others is waited for so long. */
 const ASK_MS = 2000
@@ -181,6 +184,60 @@ export class Peers {
     return new Map(await Promise.all(answers))
   }
 
+  /** The worker that holds the shard by the claims, if it is another one; null: this process, or nobody. */
+  ownerOf(shardId: number): Peer | null {
+    const owner = this.#directory.ownerOf(shardId)
+    return owner === null || owner.id === this.#directory.self.id ? null : owner
+  }
+
+  /** One call to one worker. @throws ServerError SERVER_WORKER_UNREACHABLE, and what the worker refuses it with. */
+  call<Response>(
+    peer: Peer,
+    method: AnyMethod,
+    request: object,
+    metadata: Metadata,
+    signal?: AbortSignal,
+  ): Promise<Response> {
+    return new Promise((resolve, reject) => {
+      const passed = this.#reachable(peer).makeUnaryRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize as (bytes: Buffer) => Response,
+        request,
+        this.#addressed(metadata, peer),
+        (error, response) => {
+          if (error === null) resolve(response!)
+          else reject(this.#errorFrom(error, peer))
+        },
+      )
+      signal?.addEventListener('abort', () => passed.cancel(), { once: true })
+    })
+  }
+
+  /** The same for a method that answers with a stream. Resolves at its end. */
+  read<Response>(
+    peer: Peer,
+    method: AnyMethod,
+    request: object,
+    metadata: Metadata,
+    onMessage: (message: Response) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const passed = this.#reachable(peer).makeServerStreamRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize as (bytes: Buffer) => Response,
+        request,
+        this.#addressed(metadata, peer),
+      )
+      passed.on('data', onMessage)
+      passed.on('error', (error) => reject(this.#errorFrom(error as ServiceError, peer)))
+      passed.on('end', () => resolve())
+      signal?.addEventListener('abort', () => passed.cancel(), { once: true })
+    })
+  }
+
   close(): void {
     for (const client of this.#clients.values()) client.close()
     this.#clients.clear()
@@ -227,6 +284,27 @@ export class Peers {
     for (const value of metadata.get('authorization')) addressed.add('authorization', value)
     addressed.set(WORKER_METADATA, peer.id)
     return addressed
+  }
+
+  /** @throws ServerError SERVER_WORKER_UNREACHABLE for a worker without a listener. */
+  #reachable(peer: Peer): Client {
+    if (peer.address !== '') return this.#client(peer)
+    throw new ServerError(
+      'SERVER_WORKER_UNREACHABLE',
+      `The worker ${peer.id} holds the shard and has no gRPC listener (-addr none).`,
+      { worker: peer.id },
+    )
+  }
+
+  #errorFrom(error: ServiceError, peer: Peer): ServerError {
+    const { code, details = '' } = this.#statusFrom(error, peer)
+    const isBad = code === status.INVALID_ARGUMENT
+    return new ServerError(
+      isBad ? 'SERVER_BAD_REQUEST' : 'SERVER_WORKER_UNREACHABLE',
+      details,
+      { worker: peer.id },
+      { cause: error, retryable: !isBad },
+    )
   }
 
   /** What the peer answered; or, if it did not, that. */

@@ -175,6 +175,11 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
     labels: '',
     meaning: 'Calls to etcd that an endpoint did not answer.',
   },
+  gateway_commands_total: {
+    labels: 'command, outcome',
+    meaning:
+      "Answers to commands of backends, per shard: `done`, `queued` (waits for Discord's limits), `refused`.",
+  },
   gateway_commands_sent_total: {
     labels: 'op',
     meaning:
