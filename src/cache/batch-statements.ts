@@ -6,6 +6,7 @@ import { ByteBuffer } from '../etf/index.ts'
 import type { Batch } from './batch.ts'
 import { MEMBER_COUNTS_SQL } from './member-counts.ts'
 import { MEMBERSHIP_SQL } from './membership-changes.ts'
+import { REPLAY_CLASSES_SQL } from './replay-classes.ts'
 import type { RowSet } from './row-set.ts'
 import type { Stage } from './stage.ts'
 import { GUILDS } from './tables.ts'
@@ -64,6 +65,10 @@ export class BatchStatements {
       const membership = stage.membership.parameters(lost)
       if (membership !== null) {
         yield whole({ name: 'gateway_membership', text: MEMBERSHIP_SQL, values: membership })
+      }
+      const classes = stage.replayClasses.parameters(fleetName, lost)
+      if (classes !== null) {
+        yield whole({ name: 'gateway_replay_classes', text: REPLAY_CLASSES_SQL, values: classes })
       }
       for (const change of changesAfter(stage, lost)) yield whole(change)
     }

@@ -170,9 +170,11 @@ export class GuildEvents {
 
   #keepMembership(event: CacheEvent, batch: Batch, guild: string): void {
     const { shardId, sessionId, sequence, guildClass } = event
-    const { membership } = batch.membership(guild)
-    if (guildClass === 'joined') membership.put(guild, 'present', shardId, sessionId, sequence)
-    else membership.keep(guild, 'present', shardId)
+    const { membership, replayClasses } = batch.membership(guild)
+    if (guildClass === 'joined') {
+      membership.put(guild, 'present', shardId, sessionId, sequence)
+      replayClasses.note(guild, 'joined', event)
+    } else membership.keep(guild, 'present', shardId)
   }
 
   /**
@@ -248,6 +250,7 @@ export class GuildEvents {
     if (starts[1]! >= 0 && !isNil(event.bytes, starts[1]!, ends[1]!)) {
       this.#onOutage(event, batch, guild)
     } else {
+      batch.membership(guild).replayClasses.note(guild, 'left', event)
       this.remove(batch, guild, event.shardId)
     }
   }
@@ -266,8 +269,9 @@ export class GuildEvents {
 
   #onOutage(event: CacheEvent, batch: Batch, guild: string): void {
     if (event.guildClass === 'joining') {
-      const { membership } = batch.membership(guild)
+      const { membership, replayClasses } = batch.membership(guild)
       membership.put(guild, 'joining', event.shardId, '', 0)
+      replayClasses.note(guild, 'joining', event)
     } else {
       this.hide(batch, guild, event.shardId)
     }

@@ -1,5 +1,6 @@
 import type { Database } from './database.ts'
 import type { Fleet } from './fleet.ts'
+import type { ReplayClass } from './replay-classes.ts'
 
 export interface MembershipRow {
   readonly guildId: bigint
@@ -21,13 +22,30 @@ export class GuildMembership {
     this.#fleet = deps.fleet
   }
 
-  /** The guilds of one shard by Discord's formula; `filled` once the shard's first READY was committed. */
+  /**
+   * The guilds of one shard by Discord's formula; `filled` once the shard's first READY was committed.
+   * `replay`: classes of what its session may send again.
+   */
   async load(
     shardId: number,
     shardCount: number,
-  ): Promise<{ filled: boolean; rows: readonly MembershipRow[] }> {
-    const [session] = await this.#database.query<{ filled: boolean }>(
-      `select is_membership_filled as filled from gateway_sessions where name = $1 and shard = $2`,
+  ): Promise<{
+    filled: boolean
+    rows: readonly MembershipRow[]
+    replay: { readonly sessionId: string; readonly classes: readonly ReplayClass[] }
+  }> {
+    const [session] = await this.#database.query<{ filled: boolean; session_id: string | null }>(
+      `select is_membership_filled as filled, session_id from gateway_sessions where name = $1 and shard = $2`,
+      [this.#fleet.name, shardId],
+    )
+    const classes = await this.#database.query<{
+      guild_id: string
+      sequence: string
+      class: ReplayClass['guildClass']
+    }>(
+      `select noted.guild_id, noted.sequence, noted.class
+       from gateway_replay_classes noted join gateway_sessions stored using (shard, session_id)
+       where stored.name = $1 and stored.shard = $2 and noted.sequence > stored.sequence`,
       [this.#fleet.name, shardId],
     )
     const rows = await this.#database.query<{
@@ -50,6 +68,14 @@ export class GuildMembership {
         sessionId: row.session_id,
         sequence: Number(row.sequence),
       })),
+      replay: {
+        sessionId: session?.session_id ?? '',
+        classes: classes.map((row) => ({
+          guildId: BigInt(row.guild_id),
+          sequence: Number(row.sequence),
+          guildClass: row.class,
+        })),
+      },
     }
   }
 }

@@ -3,12 +3,13 @@
  * have to come before something of its guild that is already here goes to the next stage.
  *
  *   before   whole lists: delete what a list that is put here does not hold
- *   rows     one change per key, and membership; member_count between those of guilds and those of members
+ *   rows     one change per key, membership with the classes for a replay; member_count between those of guilds and those of members
  *   after    wide changes: threads of a channel, a role of all members, everything of a guild
  */
 import type { StateKind } from '../discord/index.ts'
 import { MemberCounts } from './member-counts.ts'
 import { MembershipChanges } from './membership-changes.ts'
+import { ReplayClasses } from './replay-classes.ts'
 import { RowSet } from './row-set.ts'
 import type { Table } from './tables.ts'
 import { TABLES } from './tables.ts'
@@ -29,6 +30,7 @@ export class Stage {
   readonly missedShards = new Map<number, number>()
   readonly rows = new Map<Table, RowSet>()
   readonly membership = new MembershipChanges()
+  readonly replayClasses = new ReplayClasses()
   /** Channels that are gone with their threads. */
   readonly closedChannels: ScopedIds = new Map()
   /** Guild and role, 16 characters. */
@@ -64,7 +66,7 @@ export class Stage {
 
   /** Changed rows, for the batch's bound. */
   get rowCount(): number {
-    let count = this.membership.count + this.counts.count
+    let count = this.membership.count + this.replayClasses.count + this.counts.count
     for (const set of this.rows.values()) count += set.count
     return count
   }

@@ -7,13 +7,13 @@
  *   unavailable, present ──GUILD_CREATE──► available   any ──GUILD_DELETE──► left → absent
  *   first READY of the shard: its guilds ──► backfill ──GUILD_CREATE──► backfill → present
  *
- * A replay of the very event that made a guild present keeps its class, so a crash between commit and
- * push cannot turn a join into "available".
+ * A replay keeps the class that the event had, although membership has gone on since: a crash between commit and
+ * push cannot turn a join into "available", nor the end of an outage into a join.
  */
 import type { Log } from '../base/index.ts'
 import { FieldReader, isNil, isTrue, ListReader, snowflakeAt, textAt } from '../etf/index.ts'
 import { FILL_NONCE_PREFIX } from './commands/member-requests.ts'
-import type { Dispatch, GuildClass, GuildMembership, MembershipRow } from './ports.ts'
+import type { Dispatch, GuildClass, GuildMembership, MembershipRow, ReplayClass } from './ports.ts'
 
 /** A READY that lacks more guilds than this, and more than LEFT_SHARE_MAX of them, is doubted. */
 const LEFT_COUNT_MAX = 10
@@ -33,6 +33,9 @@ interface ShardGuilds {
   awaited: Set<bigint>
   readyAtMs: number
   readonly guilds: Map<bigint, Membership>
+  /** What this session may send again. */
+  readonly replayedSessionId: string
+  readonly replay: Map<bigint, ReplayClass[]>
 }
 
 export class GuildLifecycle {
@@ -58,12 +61,19 @@ export class GuildLifecycle {
 
   /** Reads the shard's membership; after the claim, before the connection. */
   async load(shardId: number, shardCount: number): Promise<void> {
-    const { filled, rows } = await this.#membership.load(shardId, shardCount)
+    const { filled, rows, replay } = await this.#membership.load(shardId, shardCount)
     const guilds = new Map<bigint, Membership>()
     for (const { guildId, state, sessionId, sequence } of rows) {
       guilds.set(guildId, { state, sessionId, sequence })
     }
-    this.#shards.set(shardId, { filled, awaited: new Set(), readyAtMs: 0, guilds })
+    this.#shards.set(shardId, {
+      filled,
+      awaited: new Set(),
+      readyAtMs: 0,
+      guilds,
+      replayedSessionId: replay.sessionId,
+      replay: Map.groupBy(replay.classes, ({ guildId }) => guildId),
+    })
   }
 
   forget(shardId: number): void {
@@ -97,6 +107,7 @@ export class GuildLifecycle {
   ready(event: Dispatch): void {
     const shard = this.#shard(event.shardId)
     const { bytes } = event
+    shard.replay.clear()
     if (this.#readyFields.read(bytes, event.start, event.end) < 0) return
     const listStart = this.#readyFields.starts[0]!
     if (listStart < 0 || !this.#list.open(bytes, listStart, this.#readyFields.ends[0]!)) return
@@ -152,7 +163,7 @@ export class GuildLifecycle {
   #onCreate(event: Dispatch): GuildClass {
     const id = this.#guildId(event.bytes, event.start, event.end)
     if (id === null) return ''
-    const { guilds, awaited } = this.#shard(event.shardId)
+    const { guilds, awaited } = this.#shardBefore(event, id)
     awaited.delete(id)
     const known = guilds.get(id)
     if (this.#isUnavailable(event.bytes)) {
@@ -179,7 +190,7 @@ export class GuildLifecycle {
   #onDelete(event: Dispatch): GuildClass {
     const id = this.#guildId(event.bytes, event.start, event.end)
     if (id === null) return ''
-    const { guilds, awaited } = this.#shard(event.shardId)
+    const { guilds, awaited } = this.#shardBefore(event, id)
     awaited.delete(id)
     // The key `unavailable` set means an outage; absent (or nil) means that the bot was removed.
     const unavailableStart = this.#guildFields.starts[1]!
@@ -217,10 +228,38 @@ export class GuildLifecycle {
     return start >= 0 && isTrue(bytes, start, this.#guildFields.ends[1]!)
   }
 
+  /** The shard; if the event is a replay, with this guild as it was before it. */
+  #shardBefore(event: Dispatch, id: bigint): ShardGuilds {
+    const shard = this.#shard(event.shardId)
+    const { guilds } = shard
+    const noted = shard.replay.get(id)
+    if (noted === undefined || shard.replayedSessionId !== event.sessionId) return shard
+    const itself = noted.find(({ sequence }) => sequence === event.sequence)
+    const state = guilds.get(id)?.state
+    if (itself?.guildClass === 'joined' || itself?.guildClass === 'joining') {
+      guilds.delete(id)
+    } else if (
+      itself === undefined &&
+      (state === undefined || state === 'joining') &&
+      noted.some(({ sequence }) => sequence > event.sequence)
+    ) {
+      // What is not noted, but stands in front of what is, came while the guild was known.
+      guilds.set(id, { state: 'present', sessionId: '', sequence: 0 })
+    }
+    return shard
+  }
+
   #shard(shardId: number): ShardGuilds {
     let shard = this.#shards.get(shardId)
     if (shard === undefined) {
-      shard = { filled: false, awaited: new Set(), readyAtMs: 0, guilds: new Map() }
+      shard = {
+        filled: false,
+        awaited: new Set(),
+        readyAtMs: 0,
+        guilds: new Map(),
+        replayedSessionId: '',
+        replay: new Map(),
+      }
       this.#shards.set(shardId, shard)
     }
     return shard

@@ -122,15 +122,24 @@ export interface MembershipRow {
   readonly sequence: number
 }
 
+/** The class that an event had, for its replay. */
+export interface ReplayClass {
+  readonly guildId: bigint
+  readonly sequence: number
+  readonly guildClass: 'joined' | 'joining' | 'left'
+}
+
+export interface StoredMembership {
+  /** False until the first READY of the shard was committed: then its guilds are filled in silently. */
+  readonly filled: boolean
+  readonly rows: readonly MembershipRow[]
+  /** Of the stored session, above its acknowledged sequence: each event of these classes that was committed. */
+  readonly replay: { readonly sessionId: string; readonly classes: readonly ReplayClass[] }
+}
+
 export interface GuildMembership {
-  /**
-   * The guilds of one shard. `filled` is false until the first READY of the shard was committed:
-   * then its guilds are filled in silently.
-   */
-  load(
-    shardId: number,
-    shardCount: number,
-  ): Promise<{ filled: boolean; rows: readonly MembershipRow[] }>
+  /** The guilds of one shard. */
+  load(shardId: number, shardCount: number): Promise<StoredMembership>
 }
 
 /** Why an identify is sent; stored with it. */

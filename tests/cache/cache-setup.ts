@@ -90,6 +90,7 @@ const TABLES = [
   'emojis',
   'gateway_fleet',
   'gateway_identifies',
+  'gateway_replay_classes',
   'gateway_sessions',
   'guilds',
   'guilds_persistent',

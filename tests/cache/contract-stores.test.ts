@@ -13,6 +13,7 @@ import {
   role,
   TestCache,
 } from './cache-setup.ts'
+import { describeReplay } from './replay-suite.ts'
 
 const SESSION = {
   sessionId: 'a session',
@@ -213,13 +214,13 @@ describe.each(KINDS)('stores on %s', (kind) => {
     it('loads the guilds of a shard by the formula, filled after its first READY', async () => {
       const membership = new GuildMembership(cache)
       const shardOf = Number((GUILD >> 22n) % 4n)
-      expect(await membership.load(shardOf, 4)).toEqual({ filled: false, rows: [] })
+      expect(await membership.load(shardOf, 4)).toMatchObject({ filled: false, rows: [] })
       await cache.commit([
         'READY',
         { guilds: [{ id: GUILD, unavailable: true }] },
         { shardId: shardOf },
       ])
-      expect(await membership.load(shardOf, 4)).toEqual({
+      expect(await membership.load(shardOf, 4)).toMatchObject({
         filled: true,
         rows: [{ guildId: GUILD, state: 'backfill', sessionId: '', sequence: 0 }],
       })
@@ -234,6 +235,8 @@ describe.each(KINDS)('stores on %s', (kind) => {
       ])
     })
   })
+
+  describeReplay(() => cache)
 
   describe('identify log', () => {
     it('counts the identifies of the bot and of one shard', async () => {

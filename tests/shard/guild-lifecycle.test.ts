@@ -2,15 +2,15 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { silentLog } from '../../src/base/index.ts'
 import { encodeTerm } from '../../src/etf/index.ts'
 import { GuildLifecycle } from '../../src/shard/guild-lifecycle.ts'
-import type { Dispatch, MembershipRow } from '../../src/shard/ports.ts'
+import type { Dispatch, MembershipRow, StoredMembership } from '../../src/shard/ports.ts'
 
 const SHARD = 3
-let stored: { filled: boolean; rows: MembershipRow[] }
+let stored: { filled: boolean; rows: MembershipRow[]; replay: StoredMembership['replay'] }
 let left: { guildIds: bigint[]; isDoubtful: boolean }[]
 let lifecycle: GuildLifecycle
 
 beforeEach(() => {
-  stored = { filled: true, rows: [] }
+  stored = { filled: true, rows: [], replay: { sessionId: '', classes: [] } }
   left = []
   lifecycle = new GuildLifecycle({
     membership: { load: () => Promise.resolve(stored) },
@@ -44,7 +44,8 @@ const stub = (id: bigint): string =>
   lifecycle.classify(dispatch('GUILD_CREATE', { id, unavailable: true }))
 const outage = (id: bigint): string =>
   lifecycle.classify(dispatch('GUILD_DELETE', { id, unavailable: true }))
-const remove = (id: bigint): string => lifecycle.classify(dispatch('GUILD_DELETE', { id }))
+const remove = (id: bigint, sequence = 1): string =>
+  lifecycle.classify(dispatch('GUILD_DELETE', { id }, sequence))
 
 function ready(...ids: bigint[]): void {
   lifecycle.ready(dispatch('READY', { guilds: ids.map((id) => ({ id, unavailable: true })) }))
@@ -85,6 +86,18 @@ describe('membership is known', () => {
       'available',
       'available',
     ])
+  })
+
+  test('the end of an outage, replayed for a guild that has left since, is no join', async () => {
+    stored.replay = { sessionId: 'a', classes: [{ guildId: 1n, sequence: 8, guildClass: 'left' }] }
+    await lifecycle.load(SHARD, 8)
+    expect([create(1n, 7), remove(1n, 8), create(1n, 9)]).toEqual(['available', 'left', 'joined'])
+  })
+
+  test('what is noted of a session says nothing about another', async () => {
+    stored.replay = { sessionId: 'a', classes: [{ guildId: 1n, sequence: 8, guildClass: 'left' }] }
+    await lifecycle.load(SHARD, 8)
+    expect(create(1n, 7, 'b')).toBe('joined')
   })
 
   test('an outage is not a leave, and its end is not a join', async () => {

@@ -13,6 +13,7 @@ import type { Client } from 'pg'
 const TABLES: Readonly<Record<string, string>> = {
   guilds: 'id',
   guilds_persistent: 'id',
+  gateway_replay_classes: 'guild_id',
   channels: 'guild_id',
   threads: 'guild_id',
   roles: 'guild_id',
@@ -21,6 +22,9 @@ const TABLES: Readonly<Record<string, string>> = {
   presence: 'guild_id',
   voice_states: 'guild_id',
   bans: 'guild_id',
+  scheduled_events: 'guild_id',
+  stage_instances: 'guild_id',
+  soundboard_sounds: 'guild_id',
 }
 
 /** @param shardCount a guild's rows belong to shard (id >> 22) % count: [Discord Docs/Gateway#sharding]. */
