@@ -50,7 +50,12 @@ export function createDestinations(
       ...common,
       name,
       isRequired,
-      limits: { eventsMax: config.queueEventsMax, bytesMax: config.queueBytesMax },
+      limits: {
+        eventsMax: config.queueEventsMax,
+        bytesMax: config.queueBytesMax,
+        ageMaxMs: config.queueAgeMaxSeconds * 1000,
+      },
+      whenFull: config.whenFull,
       ...(config.events === null ? {} : { events: [...config.events] }),
       ...(config.rules === null ? {} : { rules: config.rules }),
       acks,

@@ -45,15 +45,27 @@ export interface DestinationConfig {
   readonly queueBytesMax: number
   /** Of a redis-stream; else null. */
   readonly stream: StreamConfig | null
-  /** Whether the shards wait for it: at the start, and while its queue is full. */
+  /** 0: any age. */
+  readonly queueAgeMaxSeconds: number
+  readonly whenFull: 'drop-oldest' | 'drop-new' | 'block'
+  /** Whether the start waits for it, and the acknowledgement for its acceptance. */
   readonly isRequired: boolean
 }
 
 /** What the flags say, for what a destination does not say itself. */
-export type DestinationDefaults = Omit<
-  DestinationConfig,
-  'name' | 'kind' | 'address' | 'rules' | 'stream' | 'isRequired'
->
+export interface DestinationDefaults
+  extends Omit<
+    DestinationConfig,
+    'name' | 'kind' | 'address' | 'rules' | 'stream' | 'isRequired' | 'whenFull'
+  > {
+  /** Null: by whether it is required. */
+  readonly whenFull: DestinationConfig['whenFull'] | null
+}
+
+/** One that is not required slows no other one unless it is told to. */
+export function defaultWhenFull(isRequired: boolean): DestinationConfig['whenFull'] {
+  return isRequired ? 'block' : 'drop-new'
+}
 
 /**
  * Host, port and database of a Redis address, without user and password: what two addresses have in

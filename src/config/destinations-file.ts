@@ -6,6 +6,7 @@ import {
   type DestinationConfig,
   type DestinationDefaults,
   type DestinationKind,
+  defaultWhenFull,
   redisPlace,
   refuseDuplicates,
   type StreamConfig,
@@ -19,7 +20,17 @@ const DESTINATIONS_MAX = 64
 const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/
 /** Whose gaps are logged under this name. */
 const RESERVED_NAME = 'cache'
-const KEYS = ['name', 'kind', 'events', 'filter', 'required', 'queue-events-max', 'queue-bytes-max']
+const KEYS = [
+  'name',
+  'kind',
+  'events',
+  'filter',
+  'required',
+  'queue-events-max',
+  'queue-bytes-max',
+  'queue-age-max',
+  'when-full',
+]
 /** What else each kind has. */
 const KEYS_OF: Readonly<Record<DestinationKind, readonly string[]>> = {
   'redis-list': ['address', 'prefix', 'payload', 'encoding'],
@@ -99,7 +110,9 @@ class DestinationReader {
     const kind = yaml.choice(kindNode ?? map, 'kind', KINDS)
     this.#fields = yaml.fields(map, [...KEYS, ...KEYS_OF[kind]])
     const name = this.#name()
-    const { events, queueEventsMax, queueBytesMax, encoding } = this.#defaults
+    const { events, queueEventsMax, queueBytesMax, queueAgeMaxSeconds } = this.#defaults
+    const { whenFull, encoding } = this.#defaults
+    const isRequired = this.#given('required', (node) => yaml.boolean(node, 'required'), isOnly)
     const payload = kind === 'stdout' ? STDOUT_PAYLOAD : this.#defaults.payload
     const prefix = kind === 'redis-stream' ? STREAM_PREFIX : this.#defaults.prefix
     const address = this.#fields.get('address') ?? map
@@ -114,8 +127,14 @@ class DestinationReader {
       rules: this.#given('filter', (node) => readFilterRules(yaml, node), null),
       queueEventsMax: this.#asFlag('queue-events-max', queueEventsMax),
       queueBytesMax: this.#asFlag('queue-bytes-max', queueBytesMax),
+      queueAgeMaxSeconds: this.#asFlag('queue-age-max', queueAgeMaxSeconds),
+      whenFull: this.#choice(
+        'when-full',
+        ['drop-oldest', 'drop-new', 'block'],
+        whenFull ?? defaultWhenFull(isRequired),
+      ),
       stream: kind === 'redis-stream' ? this.#stream() : null,
-      isRequired: this.#given('required', (node) => yaml.boolean(node, 'required'), isOnly),
+      isRequired,
     }
   }
 

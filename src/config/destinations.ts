@@ -1,5 +1,5 @@
 import { Secret } from '../base/index.ts'
-import type { DestinationConfig } from './destination-config.ts'
+import { type DestinationConfig, defaultWhenFull } from './destination-config.ts'
 import { readDestinationsFile, STDOUT_PAYLOAD } from './destinations-file.ts'
 import { ConfigError } from './errors.ts'
 import { readMultiRedis } from './multi-redis.ts'
@@ -38,11 +38,21 @@ export function readDestinations(
     events: readWhitelist(env.WHITELIST_EVENTS),
     queueEventsMax: Number(text('queue-events-max')),
     queueBytesMax: Number(text('queue-bytes-max')),
+    queueAgeMaxSeconds: Number(text('queue-age-max')),
+    whenFull: given.has('when-full') ? (text('when-full') as DestinationConfig['whenFull']) : null,
   }
   const destinations = (): DestinationConfig[] => {
     if (way === '-destinations') return readDestinationsFile(text('destinations'), defaults)
     if (multiRedis !== '') return readMultiRedis(multiRedis, defaults)
-    const only = { ...defaults, address: null, rules: null, stream: null, isRequired: true }
+    const whenFull = defaults.whenFull ?? defaultWhenFull(true)
+    const only = {
+      ...defaults,
+      address: null,
+      rules: null,
+      stream: null,
+      isRequired: true,
+      whenFull,
+    }
     if (isStdout) {
       const payload = given.has('payload') ? defaults.payload : STDOUT_PAYLOAD
       return [{ ...only, name: 'stdout', kind: 'stdout', payload }]

@@ -229,7 +229,7 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
     max: 10_000_000,
     unit: 'events',
     default: '100000',
-    sentence: 'Events that wait for a destination before the shards are parked.',
+    sentence: 'Events that wait for a destination before -when-full decides.',
   },
   {
     flag: 'queue-bytes-max',
@@ -237,7 +237,23 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
     min: 1_048_576,
     unit: 'bytes',
     default: '67108864',
-    sentence: 'Bytes that wait for a destination before the shards are parked.',
+    sentence: 'Bytes that wait for a destination before -when-full decides.',
+  },
+  {
+    flag: 'queue-age-max',
+    kind: 'integer',
+    max: 31_536_000,
+    unit: 'seconds',
+    default: '86400',
+    sentence: 'An event that has waited for longer is dropped and counted; 0: however long.',
+  },
+  {
+    flag: 'when-full',
+    kind: 'choice',
+    choices: ['block', 'drop-oldest', 'drop-new'],
+    default: 'block',
+    sentence:
+      'What happens to an event when the queue is full: the shards are parked, the oldest that waits makes room, or it is dropped itself. Default for a destination that is not required: drop-new.',
   },
   {
     flag: 'data',

@@ -2,6 +2,7 @@ import { messageOf, Secret } from '../base/index.ts'
 import {
   type DestinationConfig,
   type DestinationDefaults,
+  defaultWhenFull,
   redisPlace,
   refuseDuplicates,
 } from './destination-config.ts'
@@ -44,6 +45,7 @@ export function readMultiRedis(text: string, defaults: DestinationDefaults): Des
       rules: null,
       stream: null,
       events: names.length === 0 ? defaults.events : new Set(names),
+      whenFull: defaults.whenFull ?? defaultWhenFull(false),
       isRequired: false,
     }
   })

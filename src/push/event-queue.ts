@@ -17,6 +17,8 @@ import type { AckLanes, PushEvent } from './ports.ts'
 export interface QueueLimits {
   readonly eventsMax: number
   readonly bytesMax: number
+  /** What was read longer ago, by wall time, is dropped. Default 0: it may become as old as it wants. */
+  readonly ageMaxMs?: number | undefined
 }
 
 const DIRECT = 0
@@ -51,6 +53,9 @@ export class EventQueue {
   #length = new Int32Array(0)
   #name = new Int32Array(0)
   #ticket = new Float64Array(0)
+  /** Counts up over all events: which is the oldest of several channels' heads. */
+  #order = new Float64Array(0)
+  #receivedAtMs = new Float64Array(0)
   #sequence = new Float64Array(0)
   #receivedAt = new Float64Array(0)
   readonly #session: string[] = []
@@ -61,6 +66,9 @@ export class EventQueue {
   readonly #head: number[] = []
   readonly #tail: number[] = []
   readonly #count: number[] = []
+  /** The last slot of a channel that is on its way and must stay, -1 for none. */
+  readonly #pinned: number[] = []
+  #added = 0
   /** By cache lane. */
   readonly #heldHead: number[] = []
   readonly #heldTail: number[] = []
@@ -116,6 +124,8 @@ export class EventQueue {
     this.#sequence[slot] = event.sequence
     this.#receivedAt[slot] = event.receivedAtMs
     this.#session[slot] = event.sessionId
+    this.#order[slot] = this.#added++
+    this.#receivedAtMs[slot] = event.receivedAtMs
     this.#chunk[slot] = this.arena.current
     this.#start[slot] = this.arena.end
     this.#length[slot] = length
@@ -180,16 +190,51 @@ export class EventQueue {
   /** Takes the oldest ready slot out of its channel; it is held until finish(). */
   shift(channel: number): number {
     const slot = this.#head[channel]!
+    if (this.#pinned[channel] === slot) this.#pinned[channel] = -1
+    this.#unlink(channel, -1, slot)
+    return slot
+  }
+
+  /** The channel's events up to this slot are on their way, -1: none; discard() leaves them alone. */
+  pin(channel: number, lastSlot: number): void {
+    this.#pinned[channel] = lastSlot
+  }
+
+  /** The oldest ready slot that is not on its way, -1 for none. */
+  oldest(): number {
+    let oldest = -1
+    for (const channel of this.activeChannels) {
+      const slot = this.#loose(channel)
+      if (slot === -1) continue
+      if (oldest === -1 || this.#order[slot]! < this.#order[oldest]!) oldest = slot
+    }
+    return oldest
+  }
+
+  /** Takes the slot that oldest() gave out of its channel; it is held until finish(). */
+  discard(slot: number): void {
+    const channel = this.#channel[slot]!
+    this.#unlink(channel, this.#pinned[channel] ?? -1, slot)
+  }
+
+  /** The first slot of a channel that is not pinned. */
+  #loose(channel: number): number {
+    const pinned = this.#pinned[channel] ?? -1
+    return pinned === -1 ? this.#head[channel]! : this.#next[pinned]!
+  }
+
+  /** @param previous the slot before `slot` in its channel; -1: it is the head. */
+  #unlink(channel: number, previous: number, slot: number): void {
     const next = this.#next[slot]!
-    this.#head[channel] = next
+    if (previous === -1) this.#head[channel] = next
+    else this.#next[previous] = next
     this.#next[slot] = -1
     this.readyEvents--
     this.readyBytes -= this.#length[slot]!
+    if (next === -1) this.#tail[channel] = previous
     if (--this.#count[channel]! === 0) {
-      this.#tail[channel] = -1
       this.activeChannels.splice(this.activeChannels.indexOf(channel), 1)
     }
-    return slot
   }
 
   /** The event is through, or dropped and counted: acknowledges it and frees slot and bytes. */
@@ -218,6 +263,9 @@ export class EventQueue {
   }
   shardOf(slot: number): number {
     return this.#shard[slot]!
+  }
+  receivedAtMsOf(slot: number): number {
+    return this.#receivedAtMs[slot]!
   }
   sequenceOf(slot: number): number {
     return this.#sequence[slot]!
@@ -295,6 +343,8 @@ export class EventQueue {
     this.#length = grown(this.#length, capacity)
     this.#name = grown(this.#name, capacity)
     this.#ticket = grown(this.#ticket, capacity)
+    this.#order = grown(this.#order, capacity)
+    this.#receivedAtMs = grown(this.#receivedAtMs, capacity)
     this.#sequence = grown(this.#sequence, capacity)
     this.#receivedAt = grown(this.#receivedAt, capacity)
     this.#chains.grow(capacity)

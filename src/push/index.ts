@@ -9,6 +9,7 @@ export type {
   DestinationStats,
   PushDrop,
   PushEvent,
+  WhenFull,
 } from './ports.ts'
 export { Push } from './push.ts'
 export { RedisDestination, redisList, redisStream } from './redis/destination.ts'

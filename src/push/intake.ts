@@ -1,15 +1,28 @@
-import { type Clock, type Counter, type Counters, type Log, messageOf } from '../base/index.ts'
+import {
+  type Clock,
+  type Counter,
+  type Counters,
+  type Log,
+  messageOf,
+  type Timer,
+} from '../base/index.ts'
+import { isEventName } from '../discord/index.ts'
 import { BAD_NAME, EventNames, TOO_MANY_NAMES } from './event-names.ts'
 import type { EventFilter } from './event-filter.ts'
 import { EventQueue, type QueueLimits } from './event-queue.ts'
 import type { PayloadWriter } from './payload.ts'
-import type { AckLanes, PushDrop, PushEvent } from './ports.ts'
+import type { AckLanes, PushDrop, PushEvent, Undelivered, WhenFull } from './ports.ts'
+
+/** How often the age of what waits is looked at, while something waits. */
+const AGE_CHECK_MS = 1000
 
 export interface IntakeOptions {
   readonly destination: string
   readonly filter: EventFilter
   readonly payload: PayloadWriter
   readonly limits: QueueLimits
+  /** Default `block`. */
+  readonly whenFull?: WhenFull | undefined
   readonly acks: AckLanes
   readonly keepsShardOrder: boolean
   readonly clock: Clock
@@ -21,8 +34,8 @@ export interface IntakeOptions {
 }
 
 /**
- * The way into a destination's queue, the same for all: filter, room, payload; and its arithmetic:
- * taken = delivered + dropped + queued.
+ * The way into a destination's queue, the same for all: filter, room, policy, payload; and its arithmetic:
+ * taken = delivered + dropped by cause + queued.
  */
 export class Intake {
   readonly queue: EventQueue
@@ -30,18 +43,28 @@ export class Intake {
   filter: EventFilter
   readonly names: EventNames
   readonly delivered: Counter
+  /** Called when the age has made room. */
+  onFreed: () => void = () => undefined
+  readonly whenFull: WhenFull
   takenEvents = 0
   droppedEvents = 0
   readonly #options: IntakeOptions
-  readonly #dropped = new Map<string, Counter>()
+  readonly #taken: Counter
+  readonly #dropped = new Map<string, Map<string, Counter>>()
+  readonly #ageMaxMs: number
+  #ageTimer: Timer | undefined
+  #isClosed = false
 
   constructor(options: IntakeOptions) {
     this.#options = options
     this.filter = options.filter
+    this.whenFull = options.whenFull ?? 'block'
+    this.#ageMaxMs = options.limits.ageMaxMs ?? 0
     this.queue = new EventQueue(options)
     this.names = new EventNames()
     const { counters } = options
     const labels = { destination: options.destination }
+    this.#taken = counters.counter('gateway_push_taken_events_total', labels)
     this.delivered = counters.counter('gateway_push_delivered_events_total', labels)
     counters.gauge('gateway_push_queue_events', () => this.queue.events, labels)
     counters.gauge(
@@ -53,7 +76,7 @@ export class Intake {
   }
 
   /**
-   * Queues the event if it is wanted and there is room.
+   * Queues the event if it is wanted and there is room, or room can be made.
    *
    * @returns whether it was queued.
    */
@@ -65,12 +88,12 @@ export class Intake {
   /** As take(), of an event that is wanted. */
   keep(event: PushEvent, lane: number, ticket: number): boolean {
     const name = this.names.admit(event.eventName)
-    this.takenEvents++
+    this.#count()
     if (name === BAD_NAME || name === TOO_MANY_NAMES) {
       this.#lose(event, name === BAD_NAME ? 'event_name' : 'event_names_max')
       return false
     }
-    if (!this.queue.hasRoom) {
+    if (!this.queue.hasRoom && !this.#makeRoom()) {
       this.#lose(event, 'queue_full')
       return false
     }
@@ -90,47 +113,96 @@ export class Intake {
     }
     const channel = this.#options.channelOf(name, event)
     this.queue.add(channel, name, event, lane, ticket, length)
+    if (this.#ageMaxMs > 0) this.#watchAge()
     return true
   }
 
   /** Counts a wanted event that nobody will miss: no gap. */
-  discard(cause: string): void {
-    this.takenEvents++
-    this.count(cause)
+  discard(eventName: string, cause: string): void {
+    this.#count()
+    this.count(eventName, cause)
   }
 
-  /** The event of a slot was refused for good. */
+  /** The event of a slot that is out of its channel was refused for good. */
   dropSlot(slot: number, cause: string): void {
     const { queue } = this
-    this.count(cause)
+    const eventName = this.names.names[queue.nameOf(slot)]!
+    this.count(eventName, cause)
     this.#options.onDrop({
       destination: this.#options.destination,
       shardId: queue.shardOf(slot),
       sessionId: queue.sessionOf(slot),
       sequence: queue.sequenceOf(slot),
-      eventName: this.names.names[queue.nameOf(slot)]!,
+      eventName,
       cause,
     })
     queue.finish(slot)
   }
 
   /** Counts one dropped event without reporting a gap. */
-  count(cause: string): void {
+  count(eventName: string, cause: string): void {
     this.droppedEvents++
-    let counter = this.#dropped.get(cause)
+    // Names from the wire do not become labels.
+    const event = isEventName(eventName) ? eventName : 'other'
+    let byEvent = this.#dropped.get(cause)
+    if (byEvent === undefined) this.#dropped.set(cause, (byEvent = new Map()))
+    let counter = byEvent.get(event)
     if (counter === undefined) {
-      counter = this.#options.counters.counter('gateway_push_dropped_events_total', {
-        destination: this.#options.destination,
-        cause,
-      })
-      this.#dropped.set(cause, counter)
+      const { destination, counters } = this.#options
+      counter = counters.counter('gateway_push_dropped_events_total', { destination, event, cause })
+      byEvent.set(event, counter)
     }
     counter.value++
   }
 
+  /** No more is taken or dropped. @returns what is still held, for the destination's drain(). */
+  close(): Undelivered {
+    this.#isClosed = true
+    this.#options.clock.clearTimeout(this.#ageTimer)
+    const { events, bytes } = this.queue
+    return { destination: this.#options.destination, events, bytes }
+  }
+
+  #count(): void {
+    this.takenEvents++
+    this.#taken.value++
+  }
+
+  /** Drops the oldest where the policy says so; what is on its way or waits for the cache stays. */
+  #makeRoom(): boolean {
+    if (this.whenFull !== 'drop-oldest') return false
+    while (!this.queue.hasRoom) {
+      if (!this.#dropOldest('queue_full')) return false
+    }
+    return true
+  }
+
+  #dropOldest(cause: string, receivedBeforeMs = Number.POSITIVE_INFINITY): boolean {
+    const { queue } = this
+    const slot = queue.oldest()
+    if (slot === -1 || queue.receivedAtMsOf(slot) >= receivedBeforeMs) return false
+    queue.discard(slot)
+    this.dropSlot(slot, cause)
+    return true
+  }
+
+  #watchAge(): void {
+    if (this.#ageTimer !== undefined || this.#isClosed) return
+    this.#ageTimer = this.#options.clock.setTimeout(this.#checkAge, AGE_CHECK_MS)
+  }
+
+  readonly #checkAge = (): void => {
+    this.#ageTimer = undefined
+    const receivedBeforeMs = this.#options.clock.now() - this.#ageMaxMs
+    let isAny = false
+    while (this.#dropOldest('age', receivedBeforeMs)) isAny = true
+    if (isAny) this.onFreed()
+    if (this.queue.events > 0) this.#watchAge()
+  }
+
   /** Counts and reports an event that was not queued. */
   #lose(event: PushEvent, cause: string): void {
-    this.count(cause)
+    this.count(event.eventName, cause)
     this.#options.onDrop({
       destination: this.#options.destination,
       shardId: event.shardId,

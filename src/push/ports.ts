@@ -35,6 +35,12 @@ export interface AckLanes {
   readonly afterCache: AckLane
 }
 
+/**
+ * What happens to an event when the queue is full: the oldest that waits makes room for it, it is dropped
+ * itself, or the shards are parked until there is room (docs/architecture.md#back-pressure).
+ */
+export type WhenFull = 'drop-oldest' | 'drop-new' | 'block'
+
 /** An event that a destination wanted and will never get: one event of a gap. */
 export interface PushDrop {
   readonly destination: string
@@ -42,7 +48,7 @@ export interface PushDrop {
   readonly sessionId: string
   readonly sequence: number
   readonly eventName: string
-  /** `queue_full`, `event_name`, `event_names_max`, `encoding`, `refused`: docs/metrics.md. */
+  /** `queue_full`, `age`, `event_name`, `event_names_max`, `encoding`, `refused`: docs/metrics.md. */
   readonly cause: string
 }
 
@@ -72,8 +78,10 @@ export interface DestinationStats {
 /** One place that events go to, with a bounded queue of its own. None ever slows another. */
 export interface Destination {
   readonly name: string
-  /** Whether a full queue here stops the shards. */
+  /** Whether the start waits for it, and the acknowledgement for its acceptance however long that takes. */
   readonly isRequired: boolean
+  /** A full queue here stops the shards with `block`. */
+  readonly whenFull: WhenFull
   /** False while the queue has reached its events or its bytes. */
   readonly hasRoom: boolean
   /** Whether at most half of the events and of the bytes are taken. */

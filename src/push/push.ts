@@ -8,13 +8,13 @@ interface RoomWaiter {
 /** All destinations of a gateway together. */
 export class Push {
   readonly #destinations: readonly Destination[]
-  readonly #required: readonly Destination[]
+  readonly #blocking: readonly Destination[]
   readonly #waiters = new Set<RoomWaiter>()
 
   constructor(destinations: readonly Destination[]) {
     this.#destinations = destinations
-    this.#required = destinations.filter((destination) => destination.isRequired)
-    for (const destination of this.#required) destination.onFreed = () => this.#onFreed()
+    this.#blocking = destinations.filter((destination) => destination.whenFull === 'block')
+    for (const destination of this.#blocking) destination.onFreed = () => this.#onFreed()
   }
 
   /**
@@ -31,15 +31,15 @@ export class Push {
     }
   }
 
-  /** False while a required destination's queue is full. */
+  /** False while the queue of a destination that blocks is full. */
   hasRoom(): boolean {
-    for (const destination of this.#required) if (!destination.hasRoom) return false
+    for (const destination of this.#blocking) if (!destination.hasRoom) return false
     return true
   }
 
   /** Resolves when half of every queue that is full now is free again; rejects when the signal is aborted. */
   whenRoom(signal: AbortSignal): Promise<void> {
-    const full = this.#required.filter((destination) => !destination.hasRoom)
+    const full = this.#blocking.filter((destination) => !destination.hasRoom)
     if (full.length === 0) return Promise.resolve()
     return new Promise((resolve, reject) => {
       if (signal.aborted) {
@@ -64,8 +64,8 @@ export class Push {
   }
 
   /**
-   * Copies the event into the queues of the destinations that want it; where there is no room it is
-   * dropped and counted.
+   * Copies the event into the queues of the destinations that want it; where there is no room
+   * its policy decides.
    *
    * @param lane   cache lane whose batch must be settled before the event may leave; -1: at once.
    * @param ticket that batch; ignored for lane -1.

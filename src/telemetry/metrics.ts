@@ -242,14 +242,19 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
     labels: 'destination',
     meaning: 'Age of the oldest event that is held for the destination.',
   },
+  gateway_push_taken_events_total: {
+    labels: 'destination',
+    meaning:
+      'Events that the destination wanted: delivered, dropped by cause, or still held in its queue.',
+  },
   gateway_push_delivered_events_total: {
     labels: 'destination',
     meaning: 'Events that the destination accepted.',
   },
   gateway_push_dropped_events_total: {
-    labels: 'destination, cause',
+    labels: 'destination, event, cause',
     meaning:
-      'Events that the destination wanted and will not get: `queue_full`, `event_name`, `event_names_max`, `encoding`, `refused`, `no_subscriber`.',
+      'Events that the destination wanted and will not get: `queue_full`, `age` (waited longer than `-queue-age-max`), `event_name`, `event_names_max`, `encoding`, `refused`, `no_subscriber`.',
   },
   gateway_push_filter_events_total: {
     labels: 'destination, rule',

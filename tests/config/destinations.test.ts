@@ -51,6 +51,8 @@ destinations:
     events: [message_create, TYPING_START]
     queue-events-max: 5000
     queue-bytes-max: 2097152
+    queue-age-max: 600
+    when-full: drop-oldest
     required: true
   - name: watchers
     kind: grpc-subscribe
@@ -71,6 +73,8 @@ describe('-destinations', () => {
       events: new Set(['MESSAGE_CREATE', 'TYPING_START']),
       queueEventsMax: 5000,
       queueBytesMax: 2_097_152,
+      queueAgeMaxSeconds: 600,
+      whenFull: 'drop-oldest',
       isRequired: true,
     })
     expect(watchers).toMatchObject({
@@ -79,6 +83,8 @@ describe('-destinations', () => {
       address: null,
       events: new Set(['GUILD_CREATE']),
       queueEventsMax: 2000,
+      queueAgeMaxSeconds: 86_400,
+      whenFull: 'drop-new',
       isRequired: false,
     })
   })
@@ -183,6 +189,7 @@ destinations:
     ['events: TYPING_START', 'CONFIG_DESTINATIONS_FILE', ':6:13: expected a list'],
     ['encoding: jsno', 'CONFIG_DESTINATIONS_FILE', ':6:15: expected one of etf, json, etf-bare'],
     ['encoding: jsno', 'CONFIG_DESTINATIONS_FILE', 'did you mean json'],
+    ['when-full: drop-old', 'CONFIG_DESTINATIONS_FILE', 'did you mean drop-oldest'],
     ['queue-events-max: 7', 'CONFIG_DESTINATIONS_FILE', 'a whole number from 1000 to 10000000'],
     ['required: 1', 'CONFIG_DESTINATIONS_FILE', 'true or false'],
     ['payload:', 'CONFIG_DESTINATIONS_FILE', '`payload`'],

@@ -6,6 +6,7 @@ import type {
   PushDrop,
   PushEvent,
   QueueLimits,
+  WhenFull,
 } from '../../src/push/index.ts'
 import { Push } from '../../src/push/index.ts'
 import { until } from '../support/until.ts'
@@ -22,6 +23,7 @@ export interface Received {
 
 export interface SubjectOptions {
   readonly limits: QueueLimits
+  readonly whenFull?: WhenFull | undefined
   readonly acks: AckLanes
   readonly onDrop: (drop: PushDrop) => void
 }
@@ -55,10 +57,15 @@ export function destinationContract(
   describe(`${kind}, as every destination`, () => {
     let opened: Opened | undefined
 
-    async function open(limits: QueueLimits = LIMITS): Promise<Opened> {
+    async function open(limits: QueueLimits = LIMITS, whenFull?: WhenFull): Promise<Opened> {
       const lanes = recordedLanes()
       const drops: PushDrop[] = []
-      const subject = await openSubject({ limits, acks: lanes, onDrop: (drop) => drops.push(drop) })
+      const subject = await openSubject({
+        limits,
+        whenFull,
+        acks: lanes,
+        onDrop: (drop) => drops.push(drop),
+      })
       opened = Object.assign(subject, { ...lanes, drops })
       return opened
     }
@@ -170,6 +177,73 @@ export function destinationContract(
       destination.settle(0, 1)
       await until(() => destination.stats().queuedEvents === 0)
       expect(destination.hasRoom && destination.isHalfFree).toBe(true)
+    })
+
+    test('drop-oldest: at 10 times what it holds the newest arrive, in flat memory', async () => {
+      const subject = await open({ eventsMax: 1000, bytesMax: 64 * 1024 * 1024 }, 'drop-oldest')
+      const { destination, drops, direct, received, keepsShardOrder } = subject
+      const push = new Push([destination])
+      await subject.stall()
+      const events = pushEvents(10_000, { names: NAMES, d: { text: 'x'.repeat(2000) } })
+      let arenaBytesMax = 0
+      for (const [index, event] of events.entries()) {
+        push.push(event, -1, 0)
+        if (index % 100 === 0) await new Promise((resolve) => setImmediate(resolve))
+        arenaBytesMax = Math.max(arenaBytesMax, destination.stats().arenaBytes)
+      }
+      expect(push.hasRoom()).toBe(true)
+      expect(destination.stats().queuedEvents).toBe(1000)
+      expect(arenaBytesMax).toBeLessThan(2 * 1000 * 2100 + 5 * 1024 * 1024)
+      expectArithmetic(destination)
+      await subject.go()
+      await until(() => destination.stats().queuedEvents === 0)
+      const arrived = new Set((await received()).map((event) => event.sequence))
+      const dropped = drops.map((drop) => drop.sequence)
+      expect(arrived.size + dropped.length).toBe(10_000)
+      expect(dropped.some((sequence) => arrived.has(sequence))).toBe(false)
+      // The newest of what was not on its way when the sink stood still.
+      for (let sequence = 9600; sequence <= 10_000; sequence++) {
+        expect(arrived.has(sequence)).toBe(true)
+      }
+      expect(new Set(drops.map((drop) => drop.cause))).toEqual(new Set(['queue_full']))
+      expectOrder(await received(), keepsShardOrder)
+      expectArithmetic(destination)
+      expect(direct.isIdle).toBe(true)
+    })
+
+    test('drop-new: what was there first arrives, what came then is counted', async () => {
+      const subject = await open({ eventsMax: 1000, bytesMax: 64 * 1024 * 1024 }, 'drop-new')
+      const { destination, drops, received } = subject
+      const push = new Push([destination])
+      for (const event of pushEvents(3000)) push.push(event, 0, 1)
+      expect(push.hasRoom()).toBe(true)
+      expect(drops.map((drop) => drop.sequence)).toEqual(
+        Array.from({ length: 2000 }, (_, index) => 1001 + index),
+      )
+      push.settle(0, 1)
+      await until(() => destination.stats().queuedEvents === 0)
+      expect((await received()).map((event) => event.sequence)).toEqual(
+        Array.from({ length: 1000 }, (_, index) => 1 + index),
+      )
+      expectArithmetic(destination)
+    })
+
+    test('drops what has waited for longer than it may', async () => {
+      const subject = await open({ ...LIMITS, eventsMax: 2000, ageMaxMs: 3_600_000 }, 'drop-oldest')
+      const { destination, drops, received } = subject
+      await subject.stall()
+      const receivedAtMs = Date.now() - 3_601_000
+      const d = { text: 'x'.repeat(20_000) }
+      for (const event of pushEvents(2000, { d })) {
+        destination.push({ ...event, receivedAtMs }, -1, 0)
+      }
+      await until(() => drops.length > 0)
+      expect(new Set(drops.map((drop) => drop.cause))).toEqual(new Set(['age']))
+      expectArithmetic(destination)
+      await subject.go()
+      await until(() => destination.stats().queuedEvents === 0)
+      expect((await received()).length).toBe(2000 - drops.length)
+      expectArithmetic(destination)
     })
 
     test('gives up the wait for room when the caller does', async () => {

@@ -99,6 +99,70 @@ describe('EventQueue', () => {
     expect([queue.events, queue.bytes, queue.readyEvents, queue.readyBytes]).toEqual([0, 0, 0, 0])
   })
 
+  test('discards the oldest of all channels that is not on its way, whatever is', () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('add' as const), channel: fc.nat(3), count: fc.nat(4) }),
+      fc.record({ kind: fc.constant('pin' as const), channel: fc.nat(3), count: fc.nat(4) }),
+      fc.record({ kind: fc.constant('shift' as const), channel: fc.nat(3), count: fc.nat(4) }),
+      fc.record({ kind: fc.constant('discard' as const), channel: fc.nat(3), count: fc.nat(4) }),
+    )
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+        const queue = new EventQueue({ limits, acks: recordedLanes(), keepsShardOrder: false })
+        const model = [0, 1, 2, 3].map(() => ({ ready: [] as number[], pinned: 0 }))
+        let position = 0
+        for (const { kind, channel, count } of steps) {
+          const line = model[channel]!
+          if (kind === 'add') {
+            for (let index = 0; index < count; index++) {
+              add(queue, { channel, position: ++position })
+              line.ready.push(position)
+            }
+          } else if (kind === 'pin') {
+            line.pinned = Math.min(count, line.ready.length)
+            let slot = line.pinned === 0 ? -1 : queue.head(channel)
+            for (let index = 1; index < line.pinned; index++) slot = queue.next(slot)
+            queue.pin(channel, slot)
+          } else {
+            for (let index = 0; index < count; index++) {
+              if (kind === 'shift') {
+                if (line.ready.length === 0) continue
+                const slot = queue.shift(channel)
+                expect(queue.sequenceOf(slot)).toBe(line.ready.shift())
+                line.pinned = Math.max(0, line.pinned - 1)
+                queue.finish(slot)
+                continue
+              }
+              const loose = model.flatMap(({ ready, pinned }) => ready.slice(pinned))
+              const slot = queue.oldest()
+              if (loose.length === 0) {
+                expect(slot).toBe(-1)
+                continue
+              }
+              const expected = Math.min(...loose)
+              expect(queue.sequenceOf(slot)).toBe(expected)
+              queue.discard(slot)
+              queue.finish(slot)
+              const owner = model.find(({ ready }) => ready.includes(expected))!
+              owner.ready.splice(owner.ready.indexOf(expected), 1)
+            }
+          }
+          for (const [index, { ready }] of model.entries()) {
+            expect(queue.count(index)).toBe(ready.length)
+            const found: number[] = []
+            for (let slot = queue.head(index); slot !== -1; slot = queue.next(slot)) {
+              found.push(queue.sequenceOf(slot))
+            }
+            expect(found).toEqual(ready)
+          }
+          const total = model.reduce((sum, { ready }) => sum + ready.length, 0)
+          expect([queue.events, queue.readyEvents]).toEqual([total, total])
+        }
+      }),
+      { numRuns: 300 },
+    )
+  })
+
   test('behaves as lists of events would, whatever comes in whatever order', () => {
     fc.assert(
       fc.property(

@@ -33,6 +33,7 @@ describe('gRPC Subscribe', () => {
     expect(
       counters.read('gateway_push_dropped_events_total', {
         destination: 'grpc',
+        event: 'MESSAGE_CREATE',
         cause: 'no_subscriber',
       }),
     ).toBe(5)

@@ -42,6 +42,7 @@ describe('several destinations', () => {
         redisOptions(NOWHERE, {
           name: 'dead',
           isRequired: false,
+          whenFull: 'drop-new',
           acks: deadAcks,
           limits: { eventsMax: 100, bytesMax: 1024 * 1024 },
           onDrop: (drop) => drops.push(drop),

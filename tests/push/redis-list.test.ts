@@ -152,7 +152,7 @@ describe('the Redis list contract', () => {
     )
     expect(drops).toEqual(['encoding'])
     expect(lists['gateway:events:MESSAGE_CREATE']!.map(String)).toEqual(['[]'])
-    const labels = { destination: 'redis', cause: 'encoding' }
+    const labels = { destination: 'redis', event: 'MESSAGE_CREATE', cause: 'encoding' }
     expect(counters.read('gateway_push_dropped_events_total', labels)).toBe(1)
     expect(counters.read('gateway_push_delivered_events_total', { destination: 'redis' })).toBe(1)
   })

@@ -21,6 +21,7 @@ import type {
   PushDrop,
   PushEvent,
   Undelivered,
+  WhenFull,
 } from '../ports.ts'
 import { RedisConnection } from './connection.ts'
 import { FlushBatch } from './flush-batch.ts'
@@ -57,8 +58,10 @@ export interface RedisOptions {
   /** What any of these lets through; undefined = everything. */
   readonly rules?: readonly FilterRule[] | undefined
   readonly limits: QueueLimits
-  /** Whether a full queue stops the shards. Default true. */
+  /** Whether the start and the acknowledgement wait for it. Default true. */
   readonly isRequired?: boolean | undefined
+  /** Default `block`. */
+  readonly whenFull?: WhenFull | undefined
   readonly acks: AckLanes
   readonly onDrop: (drop: PushDrop) => void
   readonly clock: Clock
@@ -105,6 +108,7 @@ export function redisStream(options: RedisStreamOptions): RedisDestination {
 export class RedisDestination implements Destination {
   readonly name: string
   readonly isRequired: boolean
+  readonly whenFull: WhenFull
   onFreed: () => void = () => undefined
   readonly #options: RedisOptions
   readonly #form: KeyForm
@@ -136,6 +140,7 @@ export class RedisDestination implements Destination {
     const { name, log, clock, counters } = options
     this.name = name
     this.isRequired = options.isRequired ?? true
+    this.whenFull = options.whenFull ?? 'block'
     this.#options = options
     this.#form = form
     this.#connection = new RedisConnection({
@@ -152,6 +157,7 @@ export class RedisDestination implements Destination {
       keepsShardOrder: form.keepsShardOrder,
       channelOf: (name, event) => form.channelOf(name, event),
     })
+    this.#intake.onFreed = () => this.onFreed()
     this.#queue = this.#intake.queue
     this.#keys = new KeyTable({
       form,
@@ -206,7 +212,7 @@ export class RedisDestination implements Destination {
     this.#isClosed = true
     clock.clearTimeout(this.#timer)
     this.#connection.close()
-    return { destination: this.name, events: this.#queue.events, bytes: this.#queue.bytes }
+    return this.#intake.close()
   }
 
   stats(): DestinationStats {
@@ -311,6 +317,7 @@ export class RedisDestination implements Destination {
         isUnknown = true
       }
     }
+    this.#batch.end()
     if (isAnyConfirmed) this.#unconfirmed = 0
     if (isUnknown) {
       this.#retries.value++

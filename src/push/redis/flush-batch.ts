@@ -22,6 +22,7 @@ export class FlushBatch {
   readonly #channels: number[] = []
   readonly #counts: number[] = []
   readonly #cursors: number[] = []
+  readonly #lasts: number[] = []
   #turn = 0
   #wire = Buffer.allocUnsafeSlow(WIRE_BYTES_MIN)
   #payloadBytes = 0
@@ -69,6 +70,7 @@ export class FlushBatch {
           bytes += queue.lengthOf(slot)
           events++
           taken++
+          this.#lasts[index] = slot
           slot = queue.next(slot)
         }
         this.#cursors[index] = slot
@@ -77,6 +79,9 @@ export class FlushBatch {
       }
     }
     this.#leaveOutEmpty()
+    for (const [index, channel] of this.#channels.entries()) {
+      queue.pin(channel, this.#lasts[index]!)
+    }
     const isFull = events >= eventsMax || bytes >= bytesMax
     this.stuckEvents = isFull ? 0 : queue.readyEvents - events
     this.stuckBytes = isFull ? 0 : queue.readyBytes - bytes
@@ -101,6 +106,11 @@ export class FlushBatch {
     return this.#wire.subarray(0, end)
   }
 
+  /** The answers are here: what is left of the batch may be dropped again. */
+  end(): void {
+    for (const channel of this.#channels) this.#queue.pin(channel, -1)
+  }
+
   endWire(): void {
     if (this.#wire.length > WIRE_BYTES_KEPT_MAX) {
       this.#wire = Buffer.allocUnsafeSlow(WIRE_BYTES_MIN)
@@ -113,6 +123,7 @@ export class FlushBatch {
     this.#channels.length = 0
     this.#counts.length = 0
     this.#cursors.length = 0
+    this.#lasts.length = 0
     this.retryAtMs = Number.POSITIVE_INFINITY
     this.#turn = (this.#turn + 1) % Math.max(1, active.length)
     for (let index = 0; index < active.length; index++) {
@@ -124,6 +135,7 @@ export class FlushBatch {
       }
       this.#channels.push(channel)
       this.#counts.push(0)
+      this.#lasts.push(-1)
       this.#cursors.push(this.#queue.head(channel))
     }
   }
@@ -135,6 +147,7 @@ export class FlushBatch {
       if (this.#counts[index] === 0) continue
       this.#channels[kept] = this.#channels[index]!
       this.#counts[kept] = this.#counts[index]!
+      this.#lasts[kept] = this.#lasts[index]!
       kept++
     }
     this.#channels.length = kept

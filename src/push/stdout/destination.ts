@@ -12,6 +12,7 @@ import type {
   PushDrop,
   PushEvent,
   Undelivered,
+  WhenFull,
 } from '../ports.ts'
 
 /** One write takes no more once this is reached. */
@@ -28,8 +29,10 @@ export interface StdoutOptions {
   /** What any of these lets through; undefined = everything. */
   readonly rules?: readonly FilterRule[] | undefined
   readonly limits: QueueLimits
-  /** Whether a full queue stops the shards. Default true. */
+  /** Whether the acknowledgement waits for it. Default true. */
   readonly isRequired?: boolean | undefined
+  /** Default `block`. */
+  readonly whenFull?: WhenFull | undefined
   readonly acks: AckLanes
   readonly onDrop: (drop: PushDrop) => void
   readonly output: Writable
@@ -46,6 +49,7 @@ export interface StdoutOptions {
 export class StdoutDestination implements Destination {
   readonly name: string
   readonly isRequired: boolean
+  readonly whenFull: WhenFull
   onFreed: () => void = () => undefined
   readonly #options: StdoutOptions
   readonly #intake: Intake
@@ -61,6 +65,7 @@ export class StdoutDestination implements Destination {
     const { name, counters, log, output } = options
     this.name = name
     this.isRequired = options.isRequired ?? true
+    this.whenFull = options.whenFull ?? 'block'
     this.#options = options
     this.#intake = new Intake({
       ...options,
@@ -70,6 +75,7 @@ export class StdoutDestination implements Destination {
       keepsShardOrder: true,
       channelOf: () => 0,
     })
+    this.#intake.onFreed = () => this.onFreed()
     this.#queue = this.#intake.queue
     this.#flushes = counters.counter('gateway_push_flushes_total', { destination: name })
     counters.gauge('gateway_push_up', () => (this.#isUp ? 1 : 0), { destination: name })
@@ -111,7 +117,7 @@ export class StdoutDestination implements Destination {
       clock.clearTimeout(timer)
     }
     this.#isClosed = true
-    return { destination: this.name, events: this.#queue.events, bytes: this.#queue.bytes }
+    return this.#intake.close()
   }
 
   stats(): DestinationStats {
@@ -149,6 +155,7 @@ export class StdoutDestination implements Destination {
     let pos = 0
     let slot = queue.head(0)
     for (let index = 0; index < events; index++) {
+      queue.pin(0, slot)
       const start = queue.startOf(slot)
       pos += queue.chunkOf(slot).copy(lines, pos, start, start + queue.lengthOf(slot))
       lines[pos++] = LF

@@ -11,6 +11,7 @@ import type {
   PushDrop,
   PushEvent,
   Undelivered,
+  WhenFull,
 } from '../ports.ts'
 import { EventMessageWriter } from './event-message.ts'
 import { EventWindow } from './event-window.ts'
@@ -32,6 +33,8 @@ export interface SubscribeOptions {
   readonly rules?: readonly FilterRule[] | undefined
   readonly limits: QueueLimits
   readonly isRequired?: boolean | undefined
+  /** Default `block`. */
+  readonly whenFull?: WhenFull | undefined
   readonly acks: AckLanes
   readonly onDrop: (drop: PushDrop) => void
   readonly clock: Clock
@@ -51,6 +54,7 @@ export interface SubscribeOptions {
 export class SubscribeDestination implements Destination {
   readonly name: string
   readonly isRequired: boolean
+  readonly whenFull: WhenFull
   onFreed: () => void = () => undefined
   readonly #options: SubscribeOptions
   readonly #intake: Intake
@@ -68,6 +72,7 @@ export class SubscribeDestination implements Destination {
     const { name, counters } = options
     this.name = name
     this.isRequired = options.isRequired ?? true
+    this.whenFull = options.whenFull ?? 'block'
     this.#options = options
     this.#intake = new Intake({
       ...options,
@@ -77,7 +82,13 @@ export class SubscribeDestination implements Destination {
       keepsShardOrder: true,
       channelOf: () => 0,
     })
-    this.#window = new EventWindow(this.#intake.queue, this.#intake.names)
+    this.#intake.onFreed = () => this.onFreed()
+    // Where the oldest make room, half of the queue is on its way to subscribers and half is not.
+    const share = this.whenFull === 'drop-oldest' ? 0.5 : 1
+    this.#window = new EventWindow(this.#intake.queue, this.#intake.names, {
+      events: options.limits.eventsMax * share,
+      bytes: options.limits.bytesMax * share,
+    })
     counters.gauge('gateway_push_subscribers', () => this.#subscribers.size, { destination: name })
     const cutCounter = (cause: string): Counter =>
       counters.counter('gateway_push_subscribers_cut_total', { destination: name, cause })
@@ -156,7 +167,8 @@ export class SubscribeDestination implements Destination {
     if (name >= 0) {
       if (this.#subscribers.size === 0) {
         // A member chunk answers a request; unlike other events nobody gets it by not asking.
-        if (event.eventName !== 'GUILD_MEMBERS_CHUNK') intake.discard('no_subscriber')
+        if (event.eventName !== 'GUILD_MEMBERS_CHUNK')
+          intake.discard(event.eventName, 'no_subscriber')
         return
       }
       if (!this.#isWanted(name, event)) return
@@ -187,7 +199,7 @@ export class SubscribeDestination implements Destination {
       subscriber.stream.end(status.UNAVAILABLE, 'The gateway is stopping: subscribe again.')
     }
     this.#subscribers.clear()
-    return { destination: this.name, events: queue.events, bytes: queue.bytes }
+    return this.#intake.close()
   }
 
   stats(): DestinationStats {
@@ -264,11 +276,12 @@ export class SubscribeDestination implements Destination {
         continue
       }
       if (outcome === 'taken') intake.delivered.value++
-      else intake.count('no_subscriber')
+      else intake.count(intake.names.names[intake.queue.nameOf(slot)]!, 'no_subscriber')
       intake.queue.finish(slot)
     }
     this.onFreed()
     if (intake.queue.events === 0) this.#onIdle?.()
+    else if (window.fill()) this.#advance()
   }
 
   /** Who is behind by half the queue, while another one is not behind by half of that, is cut off. */

@@ -27,6 +27,7 @@ export class EventWindow {
   end = 0
   readonly #queue: EventQueue
   readonly #names: EventNames
+  readonly #max: { readonly events: number; readonly bytes: number }
   #mask = SIZE_MIN - 1
   #slots = new Int32Array(SIZE_MIN)
   /** Bytes of all events before this one, since the start. */
@@ -37,15 +38,26 @@ export class EventWindow {
   #bytes = 0
   readonly #guilds = new GuildReader()
 
-  constructor(queue: EventQueue, names: EventNames) {
+  /** @param max what the window takes over at most: the rest stays in the queue, where a policy reaches it. */
+  constructor(
+    queue: EventQueue,
+    names: EventNames,
+    max: { readonly events: number; readonly bytes: number },
+  ) {
     this.#queue = queue
     this.#names = names
+    this.#max = max
   }
 
-  /** Takes over what is ready in the queue's only channel. */
-  fill(): void {
+  /** Takes over what is ready in the queue's only channel. @returns whether there was something. */
+  fill(): boolean {
     const queue = this.#queue
-    while (queue.count(0) > 0) {
+    const before = this.end
+    while (
+      queue.count(0) > 0 &&
+      this.end - this.base < this.#max.events &&
+      this.bytesFrom(this.base) < this.#max.bytes
+    ) {
       if (this.end - this.base > this.#mask) this.#grow()
       const slot = queue.shift(0)
       const index = this.end++ & this.#mask
@@ -54,6 +66,7 @@ export class EventWindow {
       this.#outcome[index] = OPEN
       this.#bytes += queue.lengthOf(slot)
     }
+    return this.end > before
   }
 
   nameOf(ordinal: number): number {
