@@ -73,6 +73,11 @@ export class LeanConnection {
     this.isStreaming = true
   }
 
+  supersede(): void {
+    this.isStreaming = false
+    this.#socket.destroy()
+  }
+
   hello(): void {
     this.#control({ t: null, s: null, op: 10, d: { heartbeat_interval: HEARTBEAT_INTERVAL_MS } })
   }

@@ -112,8 +112,11 @@ function hostOf(group: Group): LeanHost {
   }
 }
 
+/** A session has one connection: the one before it, which may not have seen its end yet, sends no more. */
 function enter(connection: LeanConnection, shardId: number): void {
-  connections.get(connection.group)![shardId] = connection
+  const ofGroup = connections.get(connection.group)!
+  ofGroup[shardId]?.supersede()
+  ofGroup[shardId] = connection
 }
 
 function leave(connection: LeanConnection): void {

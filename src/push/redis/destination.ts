@@ -35,6 +35,8 @@ import { streamForm, type StreamSplit, type StreamTrim } from './stream-form.ts'
 /** A flush leaves when this much is ready, or FLUSH_LINGER_MS after the first event. docs/architecture.md */
 const FLUSH_EVENTS = 512
 const FLUSH_BYTES = 1024 * 1024
+/** What it takes along at most, of what became ready while the last one was on its way; or FLUSH_BYTES. */
+const FLUSH_EVENTS_MAX = 4096
 const FLUSH_LINGER_MS = 5
 const FLUSH_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 15]
 const KEY_BACKOFF = { baseMs: 100, maxMs: 5_000 }
@@ -264,7 +266,7 @@ export class RedisDestination implements Destination {
     const batch = this.#batch
     batch.choose(
       this.#options.clock.monotonic(),
-      Math.max(1, FLUSH_EVENTS >> this.#unconfirmed),
+      Math.max(1, FLUSH_EVENTS_MAX >> this.#unconfirmed),
       Math.max(1, FLUSH_BYTES >> this.#unconfirmed),
     )
     if (batch.retryAtMs < Number.POSITIVE_INFINITY) this.#wakeAt(batch.retryAtMs)
