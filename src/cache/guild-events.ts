@@ -2,7 +2,7 @@
  * Guilds, roles, emojis and membership. A guild's object is GUILD_CREATE without the lists that have
  * tables of their own; stickers and the like stay inside.
  */
-import { INTENTS, LARGE_GUILD_MEMBERS, type StateKind } from '../discord/index.ts'
+import { isKindTold, LARGE_GUILD_MEMBERS, type StateKind } from '../discord/index.ts'
 import { FieldReader, integerAt, isNil, isTrue, ListReader, type MapEdit } from '../etf/index.ts'
 import type { Batch } from './batch.ts'
 import type { CacheEvent, EventHandler } from './cache-event.ts'
@@ -187,7 +187,7 @@ export class GuildEvents {
     const { bytes, shardId } = event
     const fields = this.#full
     if (fields.read(bytes, event.start, event.end) < 0) return 0
-    const seesBans = (this.#intents & INTENTS.GUILD_MODERATION) !== 0 && this.#kept.has('bans')
+    const seesBans = isKindTold('bans', this.#intents) && this.#kept.has('bans')
     let whole = seesBans ? WHOLE_BANS : 0
     const { starts, ends } = fields
     const memberCount = integerAt(bytes, starts[LISTS.length]!, ends[LISTS.length]!)
@@ -204,10 +204,10 @@ export class GuildEvents {
           : index !== PRESENCES_LIST || memberCount === null || memberCount <= LARGE_GUILD_MEMBERS
       if (!isComplete) continue
       stage.replace(LIST_TABLES[index]!, guild, shardId)
-      if (index === MEMBERS_LIST && (this.#intents & INTENTS.GUILD_MEMBERS) !== 0) {
+      if (index === MEMBERS_LIST && isKindTold('members', this.#intents)) {
         whole |= WHOLE_MEMBERS
       }
-      if (index === PRESENCES_LIST && (this.#intents & INTENTS.GUILD_PRESENCES) !== 0) {
+      if (index === PRESENCES_LIST && isKindTold('presences', this.#intents)) {
         whole |= WHOLE_PRESENCES
       }
     }

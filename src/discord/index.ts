@@ -5,7 +5,7 @@ export * from './limits.ts'
 export { Opcode } from './opcodes.ts'
 export { memberPermissions, permissionNames } from './permissions.ts'
 export type { PermissionChannel } from './permissions.ts'
-export { STATE_KIND_NAMES, STATE_KINDS } from './state-kinds.ts'
+export { isKindTold, STATE_KIND_NAMES } from './state-kinds.ts'
 export type { StateKind } from './state-kinds.ts'
 export {
   DISCORD_EPOCH_MS,

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/index.ts'
-import { shardOfGuild, STATE_KINDS, type StateKind } from '../../discord/index.ts'
+import { isKindTold, shardOfGuild, type StateKind } from '../../discord/index.ts'
 import type { QueryPort } from './merged-lookup.ts'
 
 /** An older mark says less than is true, never more. */
@@ -62,7 +62,7 @@ export class ShardMarks {
   /** Whether Discord tells of every change of the kind. */
   async isTold(kind: StateKind): Promise<boolean> {
     const marks = await this.#marks()
-    return ((marks[0]?.intents ?? 0) & STATE_KINDS[kind]) !== 0
+    return isKindTold(kind, marks[0]?.intents ?? 0)
   }
 
   #marks(): Promise<readonly Mark[]> {

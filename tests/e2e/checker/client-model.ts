@@ -3,6 +3,7 @@
  * docs/architecture.md alone: partial updates merge, whole lists replace, an outage keeps and marks, a removal takes
  * everything along. Knows nothing of the cache's code.
  */
+import { ALL_INTENTS, isKindTold, type StateKind } from '../../../src/discord/index.ts'
 import { readTerm } from './etf-term.ts'
 import { Receipts } from './gaps.ts'
 import { GuildRows } from './guild-rows.ts'
@@ -31,17 +32,34 @@ const PRESENCES_LISTED_MAX = 75_000
 const TOUCHING =
   /^(READY|GUILD_|CHANNEL_|THREAD_|STAGE_INSTANCE_|SOUNDBOARD_SOUNDS|VOICE_STATE_UPDATE|PRESENCE_UPDATE)/
 
-class ClientModel {
+export class ClientModel {
   readonly #rows = new GuildRows()
   readonly #lifecycle = new Lifecycle()
-  /** Guilds of which every member is known. */
+  readonly #intents: number
+  /** Guilds of which every member is known, or every presence, or what GUILD_CREATE repeats. */
   readonly #allMembers = new Set<string>()
+  readonly #allPresences = new Set<string>()
+  readonly #listed = new Set<string>()
+
+  /** @param intents  what the session is told of. */
+  constructor(intents: number = ALL_INTENTS) {
+    this.#intents = intents
+  }
 
   get state(): State {
     const membership = new Map(
       [...this.#lifecycle.guilds].map(([id, state]) => [id, { state }] as const),
     )
     return { ...this.#rows.state, membership }
+  }
+
+  /** Whether all entries of the kind are known, and every change of them is told. Bans are never listed. */
+  isComplete(kind: StateKind, guild: string): boolean {
+    const row = this.#rows.get('guilds', guild, '')
+    if (row === undefined || row['unavailable'] === true || kind === 'bans') return false
+    if (!isKindTold(kind, this.#intents)) return false
+    if (kind === 'members') return this.#allMembers.has(guild)
+    return kind === 'presences' ? this.#allPresences.has(guild) : this.#listed.has(guild)
   }
 
   /** @param d what the line's bytes say. */
@@ -55,7 +73,11 @@ class ClientModel {
 
   #afterReady(d: JsonMap): void {
     // What happened between two sessions was not told.
-    for (const { id } of maps(d['guilds'])) this.#allMembers.delete(textOf(id))
+    for (const { id } of maps(d['guilds'])) {
+      for (const marks of [this.#allMembers, this.#allPresences, this.#listed]) {
+        marks.delete(textOf(id))
+      }
+    }
     for (const id of this.#lifecycle.leftByReady.splice(0)) this.#rows.removeGuild(id)
     for (const [id, state] of this.#lifecycle.guilds) {
       if (state === 'unavailable') this.#mark(id)
@@ -79,6 +101,7 @@ class ClientModel {
     for (const thread of maps(d['threads'])) this.#putThread(guild, thread)
     this.#rows.sweep('voice_states', guild)
     for (const state of maps(d['voice_states'])) this.#putVoiceState(guild, state)
+    this.#listed.add(guild)
     const members = maps(d['members'])
     // Only a list of all members says who is no longer there.
     if (members.length >= Number(d['member_count'])) {
@@ -86,7 +109,10 @@ class ClientModel {
       this.#allMembers.add(guild)
     } else this.#allMembers.delete(guild)
     for (const member of members) this.#putMember(guild, member)
-    if (Number(d['member_count']) <= PRESENCES_LISTED_MAX) this.#rows.sweep('presence', guild)
+    if (Number(d['member_count']) <= PRESENCES_LISTED_MAX) {
+      this.#rows.sweep('presence', guild)
+      this.#allPresences.add(guild)
+    } else this.#allPresences.delete(guild)
     for (const presence of maps(d['presences'])) this.#putPresence(guild, presence)
   }
 
@@ -98,6 +124,7 @@ class ClientModel {
 
   #mark(guild: string): void {
     this.#allMembers.delete(guild)
+    this.#allPresences.delete(guild)
     const row = this.#rows.get('guilds', guild, '')
     if (row !== undefined) this.#rows.put('guilds', guild, '', { ...row, unavailable: true })
   }
