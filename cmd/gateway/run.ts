@@ -13,6 +13,10 @@ export async function main(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<void> {
+  if (argv[0] === 'migrate') {
+    const { main: migrateMain } = await import('./migrate.ts')
+    return migrateMain(argv.slice(1), env)
+  }
   const version = programVersion()
   const stopping = new AbortController()
   try {

@@ -4,9 +4,11 @@ import { type Clock, type Log, type Random, within } from '../../src/base/index.
 import {
   ChannelGuilds,
   createCacheWriter,
+  type Database,
   Fleet,
   GuildMembership,
   IdentifyLog,
+  isAdopted,
   migrate,
   openDatabase,
   SessionStore,
@@ -114,6 +116,7 @@ async function start(
     log.info('connected to Postgres', { address: database.address })
   }
   await migrate(database, { log })
+  await refuseUnsaidEncoding(config, database)
   const fleet = await Fleet.open(database, { name: config.name, botUserId: BigInt(botUserId) })
 
   const bot = await fetchGatewayBot({
@@ -390,6 +393,17 @@ async function start(
       })
     }
   }
+}
+
+/** Bots of an adopted database read what the ancestor pushed: another form is chosen, never slipped in. */
+async function refuseUnsaidEncoding(config: GatewayConfig, database: Database): Promise<void> {
+  if (config.isEncodingGiven || database.kind === 'embedded') return
+  if (!config.destinations.some(({ kind }) => kind === 'redis-list')) return
+  if (!(await isAdopted(database))) return
+  throw new ConfigError(
+    'CONFIG_ENCODING_UNSAID',
+    'this database was adopted from tatsuworks/gateway. Give -encoding json, which keeps bots running that it served from Postgres (etf-bare: from FoundationDB), or -encoding etf when they read terms with their version byte.',
+  )
 }
 
 /** The shard count of this run; what differs from the last run is announced, because it costs identifies. */

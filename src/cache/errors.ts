@@ -17,7 +17,11 @@ export const CACHE_ERRORS = {
   CACHE_MIGRATION_FAILED:
     'A migration did not run; the database is as it was before it. The cause says why: most often the role of -psql may not create tables.',
   CACHE_ANCESTOR_DATABASE:
-    'The database holds tables of tatsuworks/gateway and was never adopted. Give an empty database, or adopt this one first.',
+    'The database holds tables of tatsuworks/gateway and was not adopted, or was given back. `gateway migrate -psql …` shows what adopting it takes, with -yes it does so; or give an empty database.',
+  CACHE_ADOPTION_BUSY:
+    'A step of `gateway migrate` did not get the lock of its table, or another one is running. Stop whatever writes there and run it again: what is done stays done.',
+  CACHE_ADOPTION_FAILED:
+    'A step of `gateway migrate` failed; the cause says why, most often that the role of -psql does not own the tables. Run it again when that is cured: what is done stays done.',
   CACHE_OTHER_BOT:
     'The database belongs to another bot. One database holds the state of one bot: give this bot a database of its own.',
   CACHE_OTHER_FLEET:

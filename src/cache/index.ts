@@ -1,4 +1,6 @@
 /** Guild state in Postgres: written from events, read for State, with the stores that sessions and membership need. */
+export { isAdopted, planAdoption, planRollback, runPlan } from './adoption/adoption.ts'
+export type { AdoptionPlan } from './adoption/adoption.ts'
 export { createCacheWriter } from './cache-writer.ts'
 export type { CacheGap, CacheWriter, CacheWriterDeps } from './cache-writer.ts'
 export { ChannelGuilds } from './channel-guilds.ts'

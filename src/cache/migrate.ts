@@ -8,6 +8,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Log, messageOf } from '../base/index.ts'
+import { ancestorTables } from './adoption/inspection.ts'
 import type { Database, Queryable } from './database.ts'
 import { CacheError } from './errors.ts'
 
@@ -35,7 +36,6 @@ export interface MigrateResult {
 const LOCK_KEYS = '1734440037, 1835624241'
 /** A migration of large tables takes its time, and so does waiting for another process that runs it. */
 const STATEMENT_DEADLINE_MS = 3600_000
-const ANCESTOR_TABLES = ['guilds', 'channels', 'members', 'shards', 'guilds_persistent']
 
 /** @throws CacheError CACHE_MIGRATION_CHANGED, CACHE_MIGRATION_FAILED, CACHE_ANCESTOR_DATABASE */
 export async function migrate(database: Database, deps: MigrateDeps): Promise<MigrateResult> {
@@ -73,11 +73,11 @@ async function begin(tx: Queryable, address: string): Promise<number> {
   )
   const names = new Set(tables.map(({ name }) => name))
   if (!names.has('gateway_migrations')) {
-    const found = ANCESTOR_TABLES.filter((name) => names.has(name))
+    const found = ancestorTables(names)
     if (found.length > 0) {
       throw new CacheError(
         'CACHE_ANCESTOR_DATABASE',
-        `The database at ${address} holds tables of another program, most likely tatsuworks/gateway (${found.join(', ')}). Give an empty database, or adopt this one first.`,
+        `The database at ${address} holds tables of another program, most likely tatsuworks/gateway (${found.join(', ')}). Adopt it with gateway migrate -psql …, which shows what it would do first, or give an empty database.`,
         { address, tables: found },
       )
     }

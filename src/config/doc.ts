@@ -1,5 +1,6 @@
 import { GATEWAY_OPTIONS, GATEWAY_VARIABLES } from './gateway-options.ts'
 import { renderOptionTable } from './help.ts'
+import { MIGRATE_OPTIONS } from './migrate-options.ts'
 import { STATE_OPTIONS } from './state-options.ts'
 
 /** docs/config.md, whole; a test compares it with the file. */
@@ -20,6 +21,10 @@ Environment variables without a flag:
 | variable | meaning |
 |---|---|
 ${GATEWAY_VARIABLES.map(({ name, sentence }) => `| \`${name}\` | ${sentence} |`).join('\n')}
+
+## gateway migrate
+
+${renderOptionTable(MIGRATE_OPTIONS)}
 
 ## state
 

@@ -1,6 +1,8 @@
 import { BaseError } from '../base/index.ts'
 
 export const CONFIG_ERRORS = {
+  CONFIG_ENCODING_UNSAID:
+    'The database was adopted from tatsuworks/gateway, and nothing says in which form its bots shall get their events. -encoding json is what they got on Postgres, etf-bare what they got on FoundationDB, etf what this program pushes by default.',
   CONFIG_UNKNOWN_FLAG:
     'A flag is not known to this program. The message names the nearest one; -help lists all.',
   CONFIG_BAD_VALUE:

@@ -39,6 +39,8 @@ export interface GatewayConfig {
   readonly readToken: Secret | null
   /** Null: the writing routes are off. */
   readonly writeToken: Secret | null
+  /** By -encoding, or for each destination by -destinations: nobody is surprised by the form of what is pushed. */
+  readonly isEncodingGiven: boolean
   readonly hasShardMetrics: boolean
   /** Null: whoever reaches the gRPC listener may send commands; voice connections are served to nobody. */
   readonly backendToken: Secret | null
@@ -150,6 +152,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       httpAddress: address('http'),
       readToken: text('read-token') === '' ? null : new Secret(text('read-token')),
       writeToken: text('write-token') === '' ? null : new Secret(text('write-token')),
+      isEncodingGiven: given.has('encoding') || given.has('destinations'),
       hasShardMetrics: given.has('shard-metrics') && isOn(values.get('shard-metrics')),
       backendToken: text('backend-token') === '' ? null : new Secret(text('backend-token')),
       isProd: given.has('prod') && isOn(values.get('prod')),
