@@ -54,7 +54,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   },
   'src/consumer': {
     rooms: ['src/base', 'src/discord', 'src/etf'],
-    packages: ['ioredis', '@grpc/grpc-js', '@grpc/proto-loader'],
+    packages: ['ioredis', '@grpc/grpc-js', '@grpc/proto-loader', 'discord-api-types'],
   },
   sim: { rooms: ['src/base', 'src/discord', 'src/etf'], packages: ['ws', 'fastify'] },
 }
