@@ -1,13 +1,12 @@
 /**
- * Moves of member_count, which no member event carries. Discord may send an event again, under another sequence
- * too, and a replay brings it under its own; so what the rows tell of the member comes first:
+ * Moves of member_count, which no member event carries. A move counts only with a (session, sequence) above what the
+ * guild's row holds, so a replay moves nothing twice. And Discord may tell a thing again under another sequence, so what
+ * the rows tell of the member counts as well, where members are kept:
  *
- *   added     counts unless there is a row: who is there may be added again
- *   removed   counts if there is a row; without one in a list that is complete, he was counted before; else if
- *             (session, sequence) is above what the guild's row holds
+ *   added     moves unless there is a row: who is there may be added again
+ *   removed   moves if there is a row; without one only in a list that is not complete: he may have been in it
  *
- * Where members are not kept, (session, sequence) alone decides.
- * Whatever a replay removes and adds again is counted both times. See [Discord Docs/Gateway Events#guild-member-add].
+ * See [Discord Docs/Gateway Events#guild-member-add].
  */
 import { charArray, idArray, int4Array, int8Array } from './binary-array.ts'
 
@@ -19,10 +18,11 @@ const NO_ROWS = 0x4e // 'N': members are not kept
 /** $1 guilds, $2 users, $3 "char"[] of rows before, $4 moves, $5 sequences (0: not a new one), $6 sessions. */
 export const MEMBER_COUNTS_SQL = `with moved as (
   select g.id, max(m.sequence) filter (where m.session_id = g.count_session_id) as sequence, sum(case
-    when m.was = 'N' then case when m.session_id = g.count_session_id and m.sequence > g.count_sequence then m.move else 0 end
+    when m.session_id <> g.count_session_id or m.sequence <= g.count_sequence then 0
+    when m.was = 'N' then m.move
     when case m.was when '?' then t.user_id is not null else m.was = 'P' end then least(m.move, 0)
     when m.move > 0 then 1
-    when g.members_complete or m.session_id <> g.count_session_id or m.sequence <= g.count_sequence then 0
+    when g.members_complete then 0
     else -1 end) as move
   from unnest($1::int8[], $2::int8[], $3::"char"[], $4::int4[], $5::int8[], $6::text[])
     as m (id, user_id, was, move, sequence, session_id)

@@ -84,6 +84,9 @@ export const WHOLE_BANS = 4
  * longer known to be: unless it is a replay, that is, of the session and not above the sequence that the row has.
  */
 const IS_REPLAY = 't.count_session_id = i.count_session_id and i.count_sequence <= t.count_sequence'
+/** A replay has an old count: that of the row is of a later sequence. */
+const GUILD_DATA = `case when ${IS_REPLAY} and t.data ? 'member_count'
+    then i.data || jsonb_build_object('member_count', t.data->'member_count') else i.data end`
 const isWhole = (list: string, bit: number): string =>
   `(i.whole & ${bit} <> 0 or (t.${list}_complete and ${IS_REPLAY}))`
 const asOf = (list: string, bit: number): string =>
@@ -102,12 +105,12 @@ using unnest($1::"char"[], $2::int8[], $3::int8[], $4::int8[], $5::jsonb[], $6::
   as i (op, id, count_sequence, whole, data, count_session_id)
 on t.id = i.id
 when matched and i.op = 'D' then delete
-when matched and i.op = 'P' and (t.data is distinct from i.data or t.unavailable or t.gap_at is not null
-    or t.count_sequence <> i.count_sequence or t.count_session_id <> i.count_session_id
+when matched and i.op = 'P' and (t.data is distinct from ${GUILD_DATA} or t.unavailable or t.gap_at is not null
+    or not (${IS_REPLAY})
     or t.members_complete <> ${isWhole('members', WHOLE_MEMBERS)}
     or t.presences_complete <> ${isWhole('presences', WHOLE_PRESENCES)})
-  then update set data = i.data, unavailable = false, gap_at = null,
-    count_sequence = i.count_sequence, count_session_id = i.count_session_id,
+  then update set data = ${GUILD_DATA}, unavailable = false, gap_at = null,
+    count_session_id = i.count_session_id, count_sequence = case when ${IS_REPLAY} then t.count_sequence else i.count_sequence end,
     members_complete = ${isWhole('members', WHOLE_MEMBERS)}, members_as_of = ${asOf('members', WHOLE_MEMBERS)},
     presences_complete = ${isWhole('presences', WHOLE_PRESENCES)}, presences_as_of = ${asOf('presences', WHOLE_PRESENCES)},
     bans_since = case when i.whole & ${WHOLE_BANS} = 0 then null when t.unavailable then now() else coalesce(t.bans_since, now()) end

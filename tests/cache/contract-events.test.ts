@@ -577,19 +577,44 @@ describe.each(KINDS)('cache on %s', (kind) => {
       expect(await memberCount()).toBe(499)
     })
 
-    it('replays from its beginning to the same state', async () => {
-      const replay = async (): Promise<void> => {
-        await cache.commit(['GUILD_CREATE', guildCreate(), { sequence: 10 }])
-        await cache.commit(
-          ['GUILD_MEMBER_ADD', { guild_id: GUILD, ...member(3) }, { sequence: 11 }],
-          ['GUILD_MEMBER_ADD', { guild_id: GUILD, ...member(4) }, { sequence: 12 }],
-          ['GUILD_MEMBER_REMOVE', { guild_id: GUILD, user: user(3) }, { sequence: 13 }],
+    it.each([
+      ['small', guildCreate()],
+      ['large', guildCreate({ member_count: 500, large: true, members: [member(1)] })],
+    ])('replays from wherever to the same state: a %s guild', async (_size, create) => {
+      const of = (n: number): object => ({ guild_id: GUILD, user: user(n) })
+      const add = (n: number): object => ({ guild_id: GUILD, ...member(n) })
+      const events: [name: string, d: object][] = [
+        ['GUILD_CREATE', create],
+        ['GUILD_MEMBER_ADD', add(3)],
+        ['GUILD_MEMBER_ADD', add(4)],
+        ['GUILD_MEMBER_UPDATE', { ...of(2), nick: 'b' }],
+        ['GUILD_MEMBER_REMOVE', of(2)],
+        ['GUILD_MEMBER_REMOVE', of(3)],
+        ['GUILD_MEMBER_ADD', add(5)],
+        ['GUILD_MEMBER_REMOVE', of(5)],
+        ['GUILD_MEMBER_ADD', add(5)],
+      ]
+      const replay = (from: number, to = events.length): Promise<void> =>
+        cache.commit(
+          ...events
+            .map(([name, d], index) => [name, d, { sequence: 10 + index }] as const)
+            .slice(from, to)
+            .map(([name, d, options]): [string, object, object] => [name, d, options]),
         )
+      await replay(0)
+      const count = Number((create as { member_count: number }).member_count) + 1
+      const members = await ids('members', 'user_id')
+      expect(await memberCount()).toBe(count)
+      for (let from = 0; from < events.length; from++) {
+        // The first successor dies on its way.
+        await replay(from, from + 3)
+        await replay(from)
+        expect([from, await memberCount(), await ids('members', 'user_id')]).toEqual([
+          from,
+          count,
+          members,
+        ])
       }
-      await replay()
-      await replay()
-      expect(await memberCount()).toBe(3)
-      expect((await ids('members', 'user_id')).length).toBe(3)
     })
 
     it('takes a member event before its guild', async () => {
