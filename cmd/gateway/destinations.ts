@@ -1,10 +1,12 @@
 /** The destinations of the configuration, as the push runs them. */
 import type { Clock, Counters, Log, Random } from '../../src/base/index.ts'
-import type { DestinationConfig } from '../../src/config/index.ts'
+import type { DestinationConfig, GrpcPushConfig } from '../../src/config/index.ts'
 import {
   type AckLane,
   type AckLanes,
   type Destination,
+  GrpcPushDestination,
+  type GrpcPushOptions,
   openStdout,
   OptionalAcks,
   type PushDrop,
@@ -63,6 +65,7 @@ export function createDestinations(
     if (config.kind === 'stdout') {
       return new StdoutDestination({ ...options, payload: config.payload, output: openStdout() })
     }
+    if (config.grpcPush !== null) return grpcPush(config, config.grpcPush, options)
     if (address === null) return (subscribe = new SubscribeDestination(options))
     const redis = {
       ...options,
@@ -92,4 +95,37 @@ export function createDestinations(
       for (const acks of optional) acks.close()
     },
   }
+}
+
+/** At most this many bytes are under way to a consumer. */
+const WINDOW_BYTES_MAX = 8 * 1024 * 1024
+
+function grpcPush(
+  config: DestinationConfig,
+  { addresses, method, spread, tls, windowEvents, deadlineSeconds }: GrpcPushConfig,
+  common: Omit<GrpcPushOptions, 'addresses' | 'method' | 'spread' | 'payload' | 'encoding'>,
+): Destination {
+  return new GrpcPushDestination({
+    ...common,
+    addresses,
+    method,
+    spread,
+    keyPrefix: config.prefix,
+    payload: config.payload,
+    encoding: config.encoding,
+    deadlineMs: deadlineSeconds * 1000,
+    ...(windowEvents === null
+      ? {}
+      : { window: { eventsMax: windowEvents, bytesMax: WINDOW_BYTES_MAX } }),
+    ...(tls === null
+      ? {}
+      : {
+          tls: {
+            ca: tls.ca ?? undefined,
+            cert: tls.cert ?? undefined,
+            key: tls.key?.reveal(),
+            serverName: tls.serverName ?? undefined,
+          },
+        }),
+  })
 }

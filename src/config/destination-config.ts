@@ -1,7 +1,13 @@
 import type { Secret } from '../base/index.ts'
 import { ConfigError } from './errors.ts'
+import type { GrpcPushConfig } from './grpc-push-config.ts'
 
-export type DestinationKind = 'redis-list' | 'redis-stream' | 'grpc-subscribe' | 'stdout'
+export type DestinationKind =
+  | 'redis-list'
+  | 'redis-stream'
+  | 'grpc-push'
+  | 'grpc-subscribe'
+  | 'stdout'
 
 /** How events are shared out among the streams of a redis-stream, and what Redis forgets of them. */
 export interface StreamConfig {
@@ -45,6 +51,8 @@ export interface DestinationConfig {
   readonly queueBytesMax: number
   /** Of a redis-stream; else null. */
   readonly stream: StreamConfig | null
+  /** Of a grpc-push; else null. */
+  readonly grpcPush: GrpcPushConfig | null
   /** 0: any age. */
   readonly queueAgeMaxSeconds: number
   readonly whenFull: 'drop-oldest' | 'drop-new' | 'block'
@@ -56,7 +64,7 @@ export interface DestinationConfig {
 export interface DestinationDefaults
   extends Omit<
     DestinationConfig,
-    'name' | 'kind' | 'address' | 'rules' | 'stream' | 'isRequired' | 'whenFull'
+    'name' | 'kind' | 'address' | 'rules' | 'stream' | 'grpcPush' | 'isRequired' | 'whenFull'
   > {
   /** Null: by whether it is required. */
   readonly whenFull: DestinationConfig['whenFull'] | null
@@ -93,8 +101,8 @@ export function refuseDuplicates(
   const names = new Map<string, number>()
   const places = new Map<string, number>()
   for (const [index, destination] of destinations.entries()) {
-    const { name, kind, address, prefix } = destination
-    const place = address === null ? kind : `${redisPlace(address.reveal()) ?? ''} ${prefix}`
+    const { name } = destination
+    const place = placeOf(destination)
     const sameName = names.get(name)
     const samePlace = places.get(place)
     const first = sameName ?? samePlace
@@ -109,4 +117,10 @@ export function refuseDuplicates(
     names.set(name, index)
     places.set(place, index)
   }
+}
+
+/** What two destinations have in common that would get each event twice. */
+function placeOf({ kind, address, prefix, grpcPush }: DestinationConfig): string {
+  if (grpcPush !== null) return `grpc ${[...grpcPush.addresses].sort().join(' ')}`
+  return address === null ? kind : `${redisPlace(address.reveal()) ?? ''} ${prefix}`
 }

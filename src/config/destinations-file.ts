@@ -13,6 +13,7 @@ import {
 } from './destination-config.ts'
 import { ConfigError } from './errors.ts'
 import { readEventNames, readFilterRules } from './filter-rules.ts'
+import { GRPC_PUSH_KEYS, readGrpcPush } from './grpc-push-config.ts'
 import { GATEWAY_OPTIONS } from './gateway-options.ts'
 import { YamlReader } from './yaml-reader.ts'
 
@@ -43,6 +44,7 @@ const KEYS_OF: Readonly<Record<DestinationKind, readonly string[]>> = {
     'trim-entries',
     'trim-age-seconds',
   ],
+  'grpc-push': ['prefix', 'payload', 'encoding', ...GRPC_PUSH_KEYS],
   'grpc-subscribe': [],
   stdout: ['payload'],
 }
@@ -134,6 +136,7 @@ class DestinationReader {
         whenFull ?? defaultWhenFull(isRequired),
       ),
       stream: kind === 'redis-stream' ? this.#stream() : null,
+      grpcPush: kind === 'grpc-push' ? readGrpcPush(yaml, map, this.#fields) : null,
       isRequired,
     }
   }

@@ -50,6 +50,7 @@ export function readDestinations(
       address: null,
       rules: null,
       stream: null,
+      grpcPush: null,
       isRequired: true,
       whenFull,
     }

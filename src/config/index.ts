@@ -1,4 +1,5 @@
 export type { DestinationConfig } from './destination-config.ts'
+export type { GrpcPushConfig } from './grpc-push-config.ts'
 export { renderConfigDoc } from './doc.ts'
 export { ConfigError } from './errors.ts'
 export { readGatewayConfig } from './gateway-config.ts'

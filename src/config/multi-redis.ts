@@ -44,6 +44,7 @@ export function readMultiRedis(text: string, defaults: DestinationDefaults): Des
       address: new Secret(address),
       rules: null,
       stream: null,
+      grpcPush: null,
       events: names.length === 0 ? defaults.events : new Set(names),
       whenFull: defaults.whenFull ?? defaultWhenFull(false),
       isRequired: false,

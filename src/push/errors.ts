@@ -6,6 +6,8 @@ export const PUSH_ERRORS = {
     'The address of a Redis cannot be read. Write host:port, redis://user:password@host:port/db or rediss:// for TLS.',
   PUSH_UNREACHABLE:
     'A destination did not answer at start. Check the address, that the server runs and that this host may connect; at start the program tries for 30 s, later it tries on for good.',
+  PUSH_CERTIFICATE:
+    "A consumer that events are pushed to and this program do not accept each other's certificates, or the own certificate and its key do not belong together. Check ca-file, cert-file, key-file and server-name of the destination; trying again would not help.",
   PUSH_REFUSED:
     'Redis answered and refused the login: password or user are wrong or missing. Write them into the address as redis://user:password@host:port; trying again would not help.',
   PUSH_CLOSED: 'A destination was used after it was closed: the program is stopping.',

@@ -1,6 +1,8 @@
 export { PushError } from './errors.ts'
 export type { QueueLimits } from './event-queue.ts'
 export type { FilterRule } from './filter-rule.ts'
+export { GrpcPushDestination } from './grpc-push/destination.ts'
+export type { GrpcPushOptions } from './grpc-push/destination.ts'
 export { OptionalAcks } from './optional-acks.ts'
 export type {
   AckLane,

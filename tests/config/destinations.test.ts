@@ -148,6 +148,51 @@ destinations:
     expect(message('[{name: "2", shards: [0]}, {shards: [1]}]')).toMatch(/different names/)
   })
 
+  test('consumers that are pushed to: addresses, method, spread, TLS by files beside the file', () => {
+    writeFileSync(join(folder, 'ca.pem'), '-----BEGIN CERTIFICATE-----')
+    writeFileSync(join(folder, 'own.key'), '-----BEGIN PRIVATE KEY-----')
+    writeFileSync(join(folder, 'text'), 'hello')
+    const head = 'destinations: [{name: g, kind: grpc-push, addresses: '
+    const [plain] = destinations(`${head}["a:1"]}]`)
+    expect(plain).toMatchObject({
+      address: null,
+      grpcPush: {
+        addresses: ['a:1'],
+        method: 'stream',
+        spread: 'turn',
+        tls: null,
+        windowEvents: null,
+        deadlineSeconds: 15,
+      },
+    })
+    const [secure] = destinations(
+      `${head}["a:1", "[::1]:2"], method: push, spread: guild, ca-file: ca.pem, cert-file: ca.pem, key-file: own.key, server-name: x}]`,
+    )
+    expect(secure!.grpcPush).toMatchObject({
+      addresses: ['a:1', '[::1]:2'],
+      method: 'push',
+      spread: 'guild',
+      tls: { ca: '-----BEGIN CERTIFICATE-----', serverName: 'x' },
+    })
+    expect(secure!.grpcPush!.tls!.key!.reveal()).toBe('-----BEGIN PRIVATE KEY-----')
+    expect(destinations(`${head}["a:1"], tls: true}]`)[0]!.grpcPush!.tls).toEqual({
+      ca: null,
+      cert: null,
+      key: null,
+      serverName: null,
+    })
+    const message = (rest: string): string =>
+      failure(() => destinations(`${head}${rest}}]`)).message
+    expect(message('[a]')).toMatch(/`addresses` as host:port/)
+    expect(message('[]')).toMatch(/1 to 64 `addresses`/)
+    expect(message('["a:1", "a:1"]')).toMatch(/that differ/)
+    expect(message('["a:1"], ca-file: none.pem')).toMatch(/a file that can be read/)
+    expect(message('["a:1"], ca-file: text')).toMatch(/a file in PEM/)
+    expect(message('["a:1"], cert-file: ca.pem')).toMatch(/both of `cert-file` and `key-file`/)
+    expect(message('["a:1"], tls: false, ca-file: ca.pem')).toMatch(/no certificates/)
+    expect(message('["a:1"], adresses: ["b:1"]')).toMatch(/did you mean addresses/)
+  })
+
   test('a stream has a prefix, a split and a trim of its own', () => {
     const head = 'destinations: [{name: s, kind: redis-stream, address: q'
     const [plain] = destinations(`${head}}]`, ['-redis-prefix', 'lists:'])

@@ -13,7 +13,7 @@ import type {
   Undelivered,
   WhenFull,
 } from '../ports.ts'
-import { EventMessageWriter } from './event-message.ts'
+import { EventMessageWriter } from '../event-message.ts'
 import { EventWindow } from './event-window.ts'
 import { GuildReader } from '../guild-reader.ts'
 import { type EventStream, Subscriber } from './subscriber.ts'
@@ -78,7 +78,7 @@ export class SubscribeDestination implements Destination {
       ...options,
       destination: name,
       filter: new EventFilter({ ...options, destination: name, takesChunks: true }),
-      payload: new EventMessageWriter(),
+      payload: new EventMessageWriter('etf'),
       keepsShardOrder: true,
       channelOf: () => 0,
     })

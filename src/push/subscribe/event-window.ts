@@ -1,7 +1,7 @@
 import { ByteBuffer, termToJson } from '../../etf/index.ts'
 import type { EventNames } from '../event-names.ts'
 import type { EventQueue } from '../event-queue.ts'
-import { jsonMessage, termEnd, termStart } from './event-message.ts'
+import { jsonMessage, termEnd, termStart } from '../event-message.ts'
 import { GuildReader } from '../guild-reader.ts'
 
 /**

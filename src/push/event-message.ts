@@ -1,7 +1,8 @@
-import type { ByteArena } from '../byte-arena.ts'
-import { EventTexts } from '../event-texts.ts'
-import { type PayloadWriter, VERSION_MAGIC } from '../payload.ts'
-import type { PushEvent } from '../ports.ts'
+import { ByteBuffer, termToJson } from '../etf/index.ts'
+import type { ByteArena } from './byte-arena.ts'
+import { EventTexts } from './event-texts.ts'
+import { type PayloadWriter, VERSION_MAGIC } from './payload.ts'
+import type { PushEvent } from './ports.ts'
 
 /**
  * `gateway.Event` of proto/events.proto as bytes, written around the raw `d`, which stands first so that
@@ -10,7 +11,7 @@ import type { PushEvent } from '../ports.ts'
  *   4a <length> 131 d…   0a <length> t   10 s   18 shard   20 shard_count   2a <length> session_id
  *   32 <length> class    38 received_at
  *
- * Field `encoding` is absent: 0 is ETF. See protobuf.dev/programming-guides/encoding.
+ * With JSON the last field is `encoding`: 40 01; 0 is ETF and absent. See protobuf.dev/programming-guides/encoding.
  */
 const TAG_T = 0x0a
 const TAG_S = 0x10
@@ -22,26 +23,42 @@ const TAG_RECEIVED_AT = 0x38
 const TAG_ENCODING = 0x40
 const TAG_D = 0x4a
 const ENCODING_JSON = 1
-/** Tags, and varints of 10 bytes at most. */
-const FIXED_BYTES_MAX = 9 + 8 * 10
+/** Of 64 bits, 7 in each byte. */
+export const VARINT_BYTES_MAX = 10
+/** Tags, and varints. */
+const FIXED_BYTES_MAX = 10 + 9 * VARINT_BYTES_MAX
 
 const copy = Buffer.prototype.copy
 
+/** What the scratch buffer may keep of a large payload. */
+const SCRATCH_BYTES_MAX = 1024 * 1024
+
 export class EventMessageWriter implements PayloadWriter {
+  readonly #isJson: boolean
   readonly #texts = new EventTexts((text) => Buffer.from(text))
+  #scratch = new ByteBuffer()
+
+  constructor(encoding: 'etf' | 'json') {
+    this.#isJson = encoding === 'json'
+  }
 
   write(event: PushEvent, arena: ByteArena): number {
     const name = this.#texts.name(event.eventName)
     const session = this.#texts.session(event.shardId, event.sessionId)
     const guildClass = this.#texts.name(event.guildClass)
-    const dBytes = event.end - event.start
+    const dBytes = this.#isJson ? this.#toJson(event) : event.end - event.start + 1
     arena.reserve(FIXED_BYTES_MAX + name.length + session.length + guildClass.length + dBytes)
     const { bytes, end } = arena
     let pos = end
     bytes[pos++] = TAG_D
-    pos = writeVarint(bytes, pos, dBytes + 1)
-    bytes[pos++] = VERSION_MAGIC
-    copy.call(event.bytes, bytes, pos, event.start, event.end)
+    pos = writeVarint(bytes, pos, dBytes)
+    if (this.#isJson) {
+      this.#scratch.bytes.copy(bytes, pos, 0, dBytes)
+      if (dBytes > SCRATCH_BYTES_MAX) this.#scratch = new ByteBuffer()
+    } else {
+      bytes[pos] = VERSION_MAGIC
+      copy.call(event.bytes, bytes, pos + 1, event.start, event.end)
+    }
     pos = writeText(bytes, pos + dBytes, TAG_T, name)
     pos = writeNumber(bytes, pos, TAG_S, event.sequence)
     pos = writeNumber(bytes, pos, TAG_SHARD, event.shardId)
@@ -49,7 +66,14 @@ export class EventMessageWriter implements PayloadWriter {
     pos = writeText(bytes, pos, TAG_SESSION_ID, session)
     if (guildClass.length > 0) pos = writeText(bytes, pos, TAG_CLASS, guildClass)
     pos = writeNumber(bytes, pos, TAG_RECEIVED_AT, event.receivedAtMs)
+    if (this.#isJson) pos = writeNumber(bytes, pos, TAG_ENCODING, ENCODING_JSON)
     return pos - end
+  }
+
+  #toJson(event: PushEvent): number {
+    this.#scratch.length = 0
+    termToJson(event.bytes, event.start, event.end, this.#scratch)
+    return this.#scratch.length
   }
 }
 
@@ -100,7 +124,7 @@ function writeNumber(bytes: Buffer, pos: number, tag: number, value: number): nu
 }
 
 /** Non-negative integers up to 2^53: shifts would cut them to 32 bits. */
-function writeVarint(bytes: Buffer, pos: number, value: number): number {
+export function writeVarint(bytes: Buffer, pos: number, value: number): number {
   while (value >= 128) {
     bytes[pos++] = (value % 128) + 128
     value = Math.floor(value / 128)
