@@ -10,6 +10,7 @@ import {
   PERMIT_TTL_SECONDS_MIN,
 } from '../../src/cluster/index.ts'
 import type { GatewayConfig } from '../../src/config/index.ts'
+import { type ClusterFleet, EtcdFleet, OneProcess } from './cluster-fleet.ts'
 import { ALONE, type PeerDirectory } from '../../src/server/index.ts'
 import type { Fence, FenceStore, IdentifyGate, ShardClaims } from '../../src/shard/index.ts'
 
@@ -18,6 +19,7 @@ export interface Cluster {
   readonly gate: IdentifyGate
   /** Who else is in the fleet, and who holds which shard. */
   readonly directory: PeerDirectory
+  readonly fleet: ClusterFleet
   /** Registers this worker; resolves when it may claim. @param address of the gRPC listener */
   join(address: string): Promise<void>
   /** Hands the shards to other workers, if there are any, within its time. */
@@ -51,13 +53,23 @@ const WORKER_ID_DIGITS = 0x1_0000_0000
 export async function openCluster(config: GatewayConfig, deps: ClusterDeps): Promise<Cluster> {
   const { shardCount, holds, clock, log, counters, fences } = deps
   const range = { start: config.start, stop: config.stop ?? shardCount, shardCount }
+  const shape = { name: config.name, version: deps.version, ...range }
   if (config.etcd === null) {
+    let ownAddress = ''
     const epoch = await fences.raiseEpoch('memory')
     return {
       claims: new MemoryClaims({ epoch, ...range, holds }),
       gate: deps.localGate,
       directory: ALONE,
-      join: () => Promise.resolve(),
+      fleet: new OneProcess(
+        config.podId === '' ? hostname() : config.podId,
+        shape,
+        () => ownAddress,
+      ),
+      join(address) {
+        ownAddress = address
+        return Promise.resolve()
+      },
       drain: () => Promise.resolve(),
       close: () => Promise.resolve(),
     }
@@ -116,6 +128,7 @@ export async function openCluster(config: GatewayConfig, deps: ClusterDeps): Pro
       others: () => claims.view?.workers.filter((worker) => worker.id !== id) ?? [],
       ownerOf: (shardId) => claims.ownerOf(shardId),
     },
+    fleet: new EtcdFleet(client, claims, shape),
     async join(address) {
       await claims.join(address, deps.signal)
       log.info('joined the fleet', { worker: id, etcd: client.address })

@@ -1,6 +1,11 @@
 import { BaseError, type Clock, type Timer } from '../../src/base/index.ts'
 import { shardOfGuild } from '../../src/discord/index.ts'
-import { type GatewayControl, ServerError, type ShardStat } from '../../src/server/index.ts'
+import {
+  type GatewayControl,
+  ServerError,
+  type ShardReport,
+  type ShardStat,
+} from '../../src/server/index.ts'
 import type { ShardManager, ShardStatus } from '../../src/shard/index.ts'
 
 const SAMPLE_INTERVAL_MS = 1000
@@ -14,6 +19,8 @@ export class ManagerControl implements GatewayControl {
   readonly #clock: Clock
   readonly #shardCount: number
   readonly #samples: Map<number, number>[] = []
+  /** By shard, to within a sample. */
+  readonly #lastEventAt = new Map<number, number>()
   #timer: Timer | undefined
 
   constructor(deps: {
@@ -43,6 +50,28 @@ export class ManagerControl implements GatewayControl {
         Math.max(0, status.events - (oldest?.get(status.shardId) ?? 0)) / Math.max(1, seconds),
       ),
     }))
+  }
+
+  /** As gateway.v1.Fleet tells of them. */
+  reports(): readonly ShardReport[] {
+    const rates = new Map(this.stats().map(({ shard, eventRate }) => [shard, eventRate]))
+    const now = this.#clock.monotonic()
+    return this.#manager.status().map((status) => {
+      const at = this.#lastEventAt.get(status.shardId)
+      return {
+        shard: status.shardId,
+        state: status.state,
+        received: status.received,
+        acknowledged: status.acknowledged,
+        fence: status.fence,
+        lastEventAgeMs: at === undefined ? null : now - at,
+        heartbeatRttMs: status.heartbeatRttMs,
+        eventRate: rates.get(status.shardId) ?? 0,
+        events: status.events,
+        identifies: status.identifies,
+        resumes: status.resumes,
+      }
+    })
   }
 
   restartShard(shardId: number): Promise<void> {
@@ -82,7 +111,7 @@ export class ManagerControl implements GatewayControl {
       if (error.code === 'SHARD_NOT_OWNED') {
         throw new ServerError(
           'SERVER_SHARD_NOT_FOUND',
-          error.message,
+          `No worker holds shard ${shardId} at the moment; there are the shards 0 to ${this.#shardCount - 1}.`,
           { shardId },
           { cause: error },
         )
@@ -90,7 +119,7 @@ export class ManagerControl implements GatewayControl {
       if (error.code === 'SHARD_NOT_READY') {
         throw new ServerError(
           'SERVER_SHARD_NOT_READY',
-          error.message,
+          `Shard ${shardId} has no session at the moment.`,
           { shardId },
           { cause: error },
         )
@@ -101,7 +130,15 @@ export class ManagerControl implements GatewayControl {
 
   #sample(): void {
     const counts = new Map<number, number>()
-    for (const { shardId, events } of this.#manager.status()) counts.set(shardId, events)
+    const last = this.#samples.at(-1)
+    for (const { shardId, events } of this.#manager.status()) {
+      counts.set(shardId, events)
+      const isNew = events > 0 && events !== last?.get(shardId)
+      if (isNew) this.#lastEventAt.set(shardId, this.#clock.monotonic())
+    }
+    for (const shardId of this.#lastEventAt.keys()) {
+      if (!counts.has(shardId)) this.#lastEventAt.delete(shardId)
+    }
     this.#samples.push(counts)
     if (this.#samples.length > SAMPLES) this.#samples.shift()
     this.#timer = this.#clock.setTimeout(() => this.#sample(), SAMPLE_INTERVAL_MS)

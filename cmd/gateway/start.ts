@@ -24,6 +24,7 @@ import {
   Commands,
   commandsDefinition,
   commandsService,
+  fleetService,
   Peers,
   startGrpcServer,
   startHttpServer,
@@ -44,6 +45,7 @@ import type { Metrics } from '../../src/telemetry/index.ts'
 import { openCluster } from './cluster.ts'
 import { ManagerControl } from './control.ts'
 import { GatewayHealth } from './health.ts'
+import { ProcessFleetControl } from './fleet-control.ts'
 import { createDestinations } from './destinations.ts'
 
 export interface GatewayDeps {
@@ -206,29 +208,30 @@ async function start(
   const fences: FenceStore = fleet
   const identifyLog = new IdentifyLog({ database, fleet })
   const limit = bot.sessionStartLimit
+  const budget = new IdentifyBudget({
+    log: identifyLog,
+    fetchLimit: async () =>
+      (
+        await fetchGatewayBot({
+          api: config.discordApi,
+          token: config.token,
+          userAgent,
+          clock,
+          random,
+          log,
+          deadlineMs: LIMIT_DEADLINE_MS,
+        })
+      ).sessionStartLimit,
+    limit,
+    clock,
+    logger: log,
+    reserve: Math.floor((limit.total * config.identifyReservePercent) / 100),
+    breakerMax: config.identifyBreakerCount,
+  })
   const localGate = new MemoryIdentifyGate({
     ...common,
     maxConcurrency: limit.maxConcurrency,
-    budget: new IdentifyBudget({
-      log: identifyLog,
-      fetchLimit: async () =>
-        (
-          await fetchGatewayBot({
-            api: config.discordApi,
-            token: config.token,
-            userAgent,
-            clock,
-            random,
-            log,
-            deadlineMs: LIMIT_DEADLINE_MS,
-          })
-        ).sessionStartLimit,
-      limit,
-      clock,
-      logger: log,
-      reserve: Math.floor((limit.total * config.identifyReservePercent) / 100),
-      breakerMax: config.identifyBreakerCount,
-    }),
+    budget,
     identifyLog,
     worker,
   })
@@ -278,6 +281,16 @@ async function start(
 
   const control = new ManagerControl({ version, manager, shardCount, clock })
   closers.push(() => Promise.resolve(control.stop()))
+  const fleetControl = new ProcessFleetControl({
+    cluster: cluster.fleet,
+    manager: control,
+    budget,
+    gate: localGate,
+    identifyLog,
+    database,
+    shardCount,
+    clock,
+  })
   const peers = new Peers(cluster.directory, common)
   closers.push(() => Promise.resolve(peers.close()))
   const { backendToken } = config
@@ -300,7 +313,9 @@ async function start(
       flag: 'addr',
       control,
       peers,
+      adminToken: config.adminToken,
       services: [
+        fleetService({ control: fleetControl, peers, adminToken: config.adminToken, log }),
         commandsService({ commands, definition, peers, backendToken, log }),
         ...(subscribe === null ? [] : [eventsService(subscribe)]),
       ],

@@ -70,6 +70,28 @@ export class IdentifyLog {
     )
   }
 
+  /** How many of them are left. */
+  async allowance(): Promise<number> {
+    const [row] = await this.#database.query<{ remaining: number }>(
+      'select remaining from gateway_identify_allowance where bot_user_id = $1',
+      [this.#fleet.botUserId],
+    )
+    return row?.remaining ?? 0
+  }
+
+  /** The shards with the most identifies since a wall time in ms (inclusive), the most first. */
+  async busiest(
+    sinceMs: number,
+    shardsMax: number,
+  ): Promise<{ shard: number; identifies: number }[]> {
+    return this.#database.query<{ shard: number; identifies: number }>(
+      `select shard, count(*)::int4 as identifies from gateway_identifies
+       where bot_user_id = $1 and sent_at >= to_timestamp($2::float8 / 1000)
+       group by shard order by identifies desc, shard limit $3`,
+      [this.#fleet.botUserId, sinceMs, shardsMax],
+    )
+  }
+
   /** Uses up one of them, for whichever worker asks first; false: there is none. */
   async takeAllowance(): Promise<boolean> {
     const rows = await this.#database.query(

@@ -18,6 +18,10 @@ export const CLUSTER_ERRORS = {
     'etcd no longer knows a lease, because its holder could not be heard for longer than -lease-ttl. A new one is granted and the claims are put again; nothing has to be done.',
   CLUSTER_OTHER_BOT:
     'Workers of another bot run under this -name in etcd. Give each bot a name of its own.',
+  CLUSTER_ONE_PROCESS:
+    'Shards were to be moved or a worker drained where there is one process alone. That needs -etcd and a second worker.',
+  CLUSTER_SHARD_UNKNOWN:
+    'The number is no shard of the fleet: they count from 0 to the shard count less one.',
   CLUSTER_WORKER_UNKNOWN:
     'A shard was to be moved to, or a drain asked of, a worker that does not live in the fleet. The message names those that do.',
 } as const

@@ -21,6 +21,18 @@ export type Verdict =
       readonly fields: Readonly<Record<string, unknown>>
     }
 
+export interface BudgetReport {
+  readonly total: number
+  readonly left: number
+  /** Recorded since the last reset. */
+  readonly used: number
+  readonly reserve: number
+  readonly resetAfterMs: number
+  readonly maxConcurrency: number
+  readonly breaker: number
+  readonly breakerWindowMs: number
+}
+
 export interface IdentifyBudgetOptions {
   readonly log: IdentifyLog
   /** GET /gateway/bot. */
@@ -44,8 +56,6 @@ export class IdentifyBudget {
   #limit: SessionStartLimit
   #limitAt: number
   #spentSince = 0
-  /** Identifies that an operator has allowed beyond reserve and breaker. */
-  #allowance = 0
 
   constructor(options: IdentifyBudgetOptions) {
     this.#options = options
@@ -58,36 +68,27 @@ export class IdentifyBudget {
     return Math.max(0, this.#limit.remaining - this.#spentSince)
   }
 
-  /** Lets `count` identifies pass whatever reserve and breaker say. */
-  allow(count: number): void {
-    this.#allowance += count
-  }
-
   /** One identify was recorded. */
   spend(): void {
     this.#spentSince++
-    if (this.#allowance > 0) this.#allowance--
   }
 
   /** Rejects when the recorded identifies cannot be read: then nothing may be sent. */
   async verdict(shardId: number): Promise<Verdict> {
-    const { log, clock, reserve, breakerMax = BREAKER_MAX } = this.#options
+    const { log, clock } = this.#options
     await this.#refresh()
-    if (this.#allowance > 0) return { isAllowed: true }
     const now = clock.now()
     const recent = await log.countSince(now - BREAKER_WINDOW_MS, shardId)
-    if (recent.shard >= breakerMax) {
+    if (recent.shard >= this.#breakerMax) {
       if (await log.takeAllowance()) return { isAllowed: true }
       const fields = { shardId, identifies: recent.shard, windowMs: BREAKER_WINDOW_MS }
       return { isAllowed: false, cause: 'breaker', retryMs: RETRY_MS, fields }
     }
     const { total, resetAfterMs } = this.#limit
-    // Discord's day ends at the reset; rows from before it no longer count.
     const ageMs = clock.monotonic() - this.#limitAt
-    const dayStart = now - ageMs + resetAfterMs - DAY_MS
-    const today = await log.countSince(Math.max(now - DAY_MS, dayStart), shardId)
+    const today = await log.countSince(this.#dayStart(), shardId)
     const left = Math.min(this.remaining, total - today.all)
-    if (left > (reserve ?? Math.ceil(total * 0.05))) return { isAllowed: true }
+    if (left > this.#reserve) return { isAllowed: true }
     if (await log.takeAllowance()) return { isAllowed: true }
     const retryMs = Math.min(RETRY_MS, Math.max(1000, resetAfterMs - ageMs))
     return {
@@ -96,6 +97,40 @@ export class IdentifyBudget {
       retryMs,
       fields: { total, left, recorded: today.all, resetAfterMs: Math.max(0, resetAfterMs - ageMs) },
     }
+  }
+
+  /** For operators. Rejects when the recorded identifies cannot be read. */
+  async report(): Promise<BudgetReport> {
+    const { log, clock } = this.#options
+    await this.#refresh()
+    const { total, resetAfterMs, maxConcurrency } = this.#limit
+    const { all: used } = await log.countSince(this.#dayStart(), 0)
+    return {
+      total,
+      left: Math.min(this.remaining, total - used),
+      used,
+      reserve: this.#reserve,
+      resetAfterMs: Math.max(0, resetAfterMs - (clock.monotonic() - this.#limitAt)),
+      maxConcurrency,
+      breaker: this.#breakerMax,
+      breakerWindowMs: BREAKER_WINDOW_MS,
+    }
+  }
+
+  get #reserve(): number {
+    return this.#options.reserve ?? Math.ceil(this.#limit.total * 0.05)
+  }
+
+  get #breakerMax(): number {
+    return this.#options.breakerMax ?? BREAKER_MAX
+  }
+
+  /** Discord's day ends at the reset; rows from before it no longer count. */
+  #dayStart(): number {
+    const { clock } = this.#options
+    const ageMs = clock.monotonic() - this.#limitAt
+    const now = clock.now()
+    return Math.max(now - DAY_MS, now - ageMs + this.#limit.resetAfterMs - DAY_MS)
   }
 
   async #refresh(): Promise<void> {

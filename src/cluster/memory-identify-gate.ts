@@ -84,6 +84,8 @@ export class MemoryIdentifyGate implements IdentifyGate {
         const index = this.#waiting.indexOf(waiter)
         if (index === -1) return
         this.#waiting.splice(index, 1)
+        // The budget and the breaker were asked for the shards that wait; of others nothing is known.
+        if (this.#waiting.length === 0) this.#stoppedBy = ''
         reject(signal.reason as Error)
         this.#wake(0)
       }
@@ -94,10 +96,14 @@ export class MemoryIdentifyGate implements IdentifyGate {
     })
   }
 
-  /** Lets `count` identifies pass reserve and breaker. */
-  allow(count: number): void {
-    this.#options.budget.allow(count)
+  /** An operator has let identifies pass: whoever waits for the budget or the breaker is looked at again. */
+  lookAgain(): void {
     this.#wake(0)
+  }
+
+  /** Shards that wait, and what stops them: '' for nothing. */
+  report(): { waiting: number; stoppedBy: string } {
+    return { waiting: this.#waiting.length, stoppedBy: this.#stoppedBy }
   }
 
   /** Looks for shards to grant in `ms`, or earlier if that was planned already. */

@@ -1,4 +1,5 @@
 import { GATEWAY_OPTIONS, GATEWAY_VARIABLES } from './gateway-options.ts'
+import { GATEWAYCTL_OPTIONS } from './gatewayctl-options.ts'
 import { renderOptionTable } from './help.ts'
 import { MIGRATE_OPTIONS } from './migrate-options.ts'
 import { STATE_OPTIONS } from './state-options.ts'
@@ -29,5 +30,9 @@ ${renderOptionTable(MIGRATE_OPTIONS)}
 ## state
 
 ${renderOptionTable(STATE_OPTIONS)}
+
+## gatewayctl
+
+${renderOptionTable(GATEWAYCTL_OPTIONS)}
 `
 }

@@ -5,6 +5,10 @@ export const CONFIG_ERRORS = {
     'The database was adopted from tatsuworks/gateway, and nothing says in which form its bots shall get their events. -encoding json is what they got on Postgres, etf-bare what they got on FoundationDB, etf what this program pushes by default.',
   CONFIG_UNKNOWN_FLAG:
     'A flag is not known to this program. The message names the nearest one; -help lists all.',
+  CONFIG_UNKNOWN_COMMAND:
+    'gatewayctl was given no command, or one that it does not know. The message names all; -help explains them.',
+  CONFIG_BAD_ARGUMENT:
+    'An argument of a command of gatewayctl is missing, too many or cannot be used. The message says what is expected.',
   CONFIG_BAD_VALUE:
     'The value of a flag or an environment variable cannot be used. The message says what is expected.',
   CONFIG_WORKERS_EMBEDDED:

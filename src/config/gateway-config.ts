@@ -35,6 +35,8 @@ export interface GatewayConfig {
   /** Of the gRPC listener, as the other workers reach it; empty: what it listens on. */
   readonly advertise: string
   readonly httpAddress: string | null
+  /** Null: whoever reaches the gRPC listener may change the fleet. */
+  readonly adminToken: Secret | null
   /** Null: whoever reaches State may read. */
   readonly readToken: Secret | null
   /** Null: the writing routes are off. */
@@ -150,6 +152,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       grpcAddress: address('addr'),
       advertise: text('advertise'),
       httpAddress: address('http'),
+      adminToken: text('admin-token') === '' ? null : new Secret(text('admin-token')),
       readToken: text('read-token') === '' ? null : new Secret(text('read-token')),
       writeToken: text('write-token') === '' ? null : new Secret(text('write-token')),
       isEncodingGiven: given.has('encoding') || given.has('destinations'),

@@ -127,6 +127,13 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
       "host:port (port 0: the listener's own) under which the other workers of the fleet and gatewayctl reach -addr. Default: the address itself, the host's name where that is every interface. Only with -etcd.",
   },
   {
+    flag: 'admin-token',
+    kind: 'secret',
+    default: '',
+    sentence:
+      'gRPC calls that change something (restart, move, drain, identifies, member requests) need Authorization: Bearer and this token, the same for all workers of a fleet. Without it everybody who reaches -addr may.',
+  },
+  {
     flag: 'workers',
     kind: 'integer',
     min: 1,

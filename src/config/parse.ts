@@ -9,6 +9,8 @@ export interface Parsed {
   readonly values: Values
   /** Flags that were given, by command line or environment; not the defaults. */
   readonly given: ReadonlySet<string>
+  /** What is no flag, in its order; only if the program takes arguments. */
+  readonly arguments: readonly string[]
   readonly isHelp: boolean
   readonly isVersion: boolean
 }
@@ -25,6 +27,7 @@ export function parseOptions(
   options: readonly Option[],
   argv: readonly string[],
   env: Env,
+  { takesArguments = false }: { readonly takesArguments?: boolean } = {},
 ): Parsed {
   const byFlag = new Map<string, Option>()
   for (const option of options) {
@@ -32,12 +35,17 @@ export function parseOptions(
   }
   const values = new Map<string, string>()
   const given = new Set<string>()
+  const words: string[] = []
   let isHelp = false
   let isVersion = false
   for (let index = 0; index < argv.length; index++) {
     const argument = argv[index]!
     const match = /^--?([A-Za-z][A-Za-z0-9-]*)(?:=([\s\S]*))?$/.exec(argument)
-    if (match === null) throw unknown(argument, byFlag)
+    if (match === null) {
+      if (!takesArguments || argument.startsWith('-')) throw unknown(argument, byFlag)
+      words.push(argument)
+      continue
+    }
     const name = match[1]!
     if (name === 'help' || name === 'h') {
       isHelp = true
@@ -55,7 +63,8 @@ export function parseOptions(
       const isNextFlag = next === undefined || /^--?[A-Za-z]/.test(next)
       if (option.kind === 'switch') {
         value = 'true'
-        if (!isNextFlag) value = argv[++index]!
+        // Beside arguments -json status would take one.
+        if (!isNextFlag && !takesArguments) value = argv[++index]!
       } else if (next === undefined || (isNextFlag && byFlag.has(flagName(next)))) {
         throw new ConfigError(
           'CONFIG_MISSING_VALUE',
@@ -84,7 +93,7 @@ export function parseOptions(
     if (!values.has(option.flag) && option.default !== '') values.set(option.flag, option.default)
   }
   if (!isHelp && !isVersion) for (const option of options) validate(option, values.get(option.flag))
-  return { values, given, isHelp, isVersion }
+  return { values, given, arguments: words, isHelp, isVersion }
 }
 
 /** Whether a switch is on: given, and not `false`, `0` or `no`. */

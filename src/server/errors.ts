@@ -10,7 +10,7 @@ export const SERVER_ERRORS = {
   SERVER_NOT_CACHED:
     'The gateway does not keep this kind of state, so that nothing can be said of it. Start the gateway with the kind in -cache.',
   SERVER_UNAUTHORIZED:
-    'The listener asks for a token and the request has none, or another one. Send Authorization: Bearer with the value of -read-token, for writing that of -write-token.',
+    'The listener asks for a token and the request has none, or another one. Send Authorization: Bearer with the value of -read-token, for writing that of -write-token, for gRPC calls that change the fleet that of -admin-token (gatewayctl: -admin-token or GATEWAY_ADMIN_TOKEN).',
   SERVER_WRITING_OFF:
     'The routes that write are off. Start the program with -write-token to have them.',
   SERVER_NO_ROUTE: 'No route has this path and method. docs/state.md lists the routes.',

@@ -1,8 +1,9 @@
 /** `gateway.Gateway`: the ancestor's management of the shards, of the whole fleet. See proto/gateway.proto. */
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js'
-import type { Log } from '../base/index.ts'
+import type { Log, Secret } from '../base/index.ts'
 import { isSnowflake } from '../discord/index.ts'
 import { ServerError } from './errors.ts'
+import { adminGuard } from './fleet-service.ts'
 import type { GatewayControl, ShardStat } from './gateway-control.ts'
 import type { Peers } from './peers.ts'
 import { unary } from './unary.ts'
@@ -26,11 +27,13 @@ export interface GatewayServiceDeps {
   readonly control: GatewayControl
   readonly peers: Peers
   readonly definition: ServiceDefinition
+  readonly adminToken: Secret | null
   readonly log: Log
 }
 
 export function gatewayService(deps: GatewayServiceDeps): UntypedServiceImplementation {
   const { control, peers, definition, log } = deps
+  const guard = adminGuard(deps.adminToken)
   const shardOf = ({ shard }: ShardRequest): number => shard
   const ownStats = (): Stat[] =>
     control.stats().map(({ shard, status, eventRate }) => ({
@@ -57,7 +60,8 @@ export function gatewayService(deps: GatewayServiceDeps): UntypedServiceImplemen
     RestartShard: peers.unary<ShardRequest, object>(
       definition['RestartShard']!,
       shardOf,
-      unary(log, async ({ shard }) => {
+      unary(log, async ({ shard }, metadata) => {
+        guard(metadata)
         await control.restartShard(shard)
         return {}
       }),
@@ -65,7 +69,8 @@ export function gatewayService(deps: GatewayServiceDeps): UntypedServiceImplemen
     RequestGuildMembers: peers.unary<MembersRequest, object>(
       definition['RequestGuildMembers']!,
       shardOf,
-      unary(log, async ({ guild_id, shard }) => {
+      unary(log, async ({ guild_id, shard }, metadata) => {
+        guard(metadata)
         // Signed on the wire, unsigned at Discord: the bits are the same.
         const guildId = BigInt.asUintN(64, BigInt(guild_id))
         if (!isSnowflake(guildId.toString())) {

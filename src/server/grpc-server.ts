@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import {
   logVerbosity,
   Server,
@@ -8,14 +6,15 @@ import {
   setLogVerbosity,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
-import { loadSync, type Options, type PackageDefinition } from '@grpc/proto-loader'
+import { loadSync, type PackageDefinition } from '@grpc/proto-loader'
 import { ReflectionService } from '@grpc/reflection'
 import { HealthImplementation } from 'grpc-health-check'
-import type { Clock, Log } from '../base/index.ts'
+import type { Clock, Log, Secret } from '../base/index.ts'
 import { cannotListen, formatAddress, parseListenAddress } from './address.ts'
 import type { GatewayControl } from './gateway-control.ts'
 import { gatewayService } from './gateway-service.ts'
 import { ALONE, Peers } from './peers.ts'
+import { LOADER_OPTIONS, protoFile } from './proto-file.ts'
 
 /** A further service on the same listener. */
 export interface GrpcService {
@@ -35,6 +34,8 @@ export interface GrpcOptions {
   readonly control: GatewayControl
   /** The other workers of the fleet; default: there are none. */
   readonly peers?: Peers
+  /** Asked for by the calls that change something; default: whoever reaches the listener may. */
+  readonly adminToken?: Secret | null
   readonly services?: readonly GrpcService[]
   readonly clock: Clock
   readonly log: Log
@@ -51,7 +52,6 @@ export interface GrpcServer {
 
 const GATEWAY = 'gateway.Gateway'
 const CLOSE_TIMEOUT_MS = 2000
-const LOADER_OPTIONS: Options = { keepCase: true, longs: String, enums: String, defaults: true }
 
 /**
  * Starts the management listener: gateway.Gateway, further services, reflection and health.
@@ -63,16 +63,18 @@ export async function startGrpcServer(options: GrpcOptions): Promise<GrpcServer>
   const services = options.services ?? []
   // grpc-js writes to standard error by itself what it also hands to us.
   setLogVerbosity(logVerbosity.NONE)
-  const protoFile = gatewayProtoFile()
   // One load for all files: reflection keeps one file per package, and they share one.
   const known = loadSync(
-    [protoFile, ...services.flatMap((service) => service.protoFile ?? [])],
+    [protoFile('gateway'), ...services.flatMap((service) => service.protoFile ?? [])],
     LOADER_OPTIONS,
   )
   const server = new Server()
   const definition = serviceIn(known, GATEWAY)
   const peers = options.peers ?? new Peers(ALONE, options)
-  server.addService(definition, gatewayService({ ...options, peers, definition }))
+  server.addService(
+    definition,
+    gatewayService({ ...options, adminToken: options.adminToken ?? null, peers, definition }),
+  )
   for (const service of services) server.addService(service.definition, service.implementation)
   new ReflectionService(known).addToServer(server)
   const names = ['', GATEWAY, ...services.map((service) => service.name)]
@@ -114,12 +116,4 @@ function bind(server: Server, address: string): Promise<number> {
 
 function serviceIn(known: PackageDefinition, name: string): ServiceDefinition {
   return known[name] as ServiceDefinition
-}
-
-/** Beside src in a clone, beside dist in an installed program. */
-function gatewayProtoFile(): string {
-  const candidates = ['../../proto/gateway.proto', '../../../proto/gateway.proto'].map((path) =>
-    fileURLToPath(new URL(path, import.meta.url)),
-  )
-  return candidates.find((path) => existsSync(path)) ?? candidates[0]!
 }

@@ -18,7 +18,7 @@ import { fatalError } from './fatal-error.ts'
 import type { BadFrameCause } from './frame-sink.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { identifyPayload } from './identify-payload.ts'
-import type { AcknowledgedSequence, IdentifyPermit, ShardClaim } from './ports.ts'
+import type { AcknowledgedSequence, Fence, IdentifyPermit, ShardClaim } from './ports.ts'
 import { SessionKeeper } from './session-keeper.ts'
 import { connectionUrl } from './session.ts'
 import type { ShardDeps } from './shard-deps.ts'
@@ -30,6 +30,7 @@ import type { Effect, ShardEvent, ShardState, Step } from './state.ts'
 /** A shard as Stats and the dashboard show it. Ages and times in ms; null where there is none yet. */
 export interface ShardStatus {
   readonly shardId: number
+  readonly fence: Fence
   readonly state: ShardState['name']
   readonly sessionId: string | null
   readonly received: number
@@ -170,6 +171,7 @@ export class Shard implements ConnectionCallbacks, ReaderHost, AnswerHost {
     const { lastFrameAt, events, replayed, badFrames } = this.#reader
     return {
       shardId: this.shardId,
+      fence: this.claim.fence,
       state: this.#state.name,
       sessionId: this.#keeper.session?.sessionId ?? null,
       received: marks.received(this.shardId),

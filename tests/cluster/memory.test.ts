@@ -51,9 +51,22 @@ test('a stopped gate is seen in its metrics, and an operator can let identifies 
   expect(counters.read('gateway_identifies_stopped')).toBe(1)
   expect(counters.read('gateway_identify_stops_total', { cause: 'budget' })).toBe(1)
   expect(counters.read('gateway_identifies_waiting')).toBe(2)
-  gate.allow(1)
+  world.identifyLog.allowance = 1
+  gate.lookAgain()
   await world.clock.advance(20_000)
   expect(applicants.ids).toEqual([0])
+})
+
+test('a gate is no longer stopped when nobody waits at it any more', async () => {
+  const world = gateWorld(1, { total: 100, remaining: 5 })
+  const gate = memoryGate(world)
+  const leaving = new AbortController()
+  const left = new Applicants(gate, world.clock).apply(0, 100, leaving.signal)
+  await world.clock.advance(1000)
+  expect(gate.report()).toEqual({ waiting: 1, stoppedBy: 'budget' })
+  leaving.abort(new Error('gone'))
+  await expect(left).rejects.toThrow('gone')
+  expect(gate.report()).toEqual({ waiting: 0, stoppedBy: '' })
 })
 
 test('asks Discord again for the limit instead of trusting an old answer', async () => {

@@ -12,6 +12,7 @@ import { until } from '../support/until.ts'
 function shard(shardId: number, fields: Partial<ShardStatus> = {}): ShardStatus {
   return {
     shardId,
+    fence: { epoch: 1, revision: 1 },
     state: 'ready',
     sessionId: 'a',
     received: 5,

@@ -20,12 +20,15 @@ export class FleetFace {
   /**
    * Asks the owner to hand the shard to the worker; it stays there while that one lives.
    *
+   * @param worker its id, or its base if no other has that.
+   * @returns the worker's id.
    * @throws ClusterError CLUSTER_WORKER_UNKNOWN
    */
-  async move(shardId: number, workerId: string): Promise<void> {
-    const { lease } = await this.#worker(workerId)
-    const value = JSON.stringify({ to: workerId })
+  async move(shardId: number, worker: string): Promise<string> {
+    const { id, lease } = await this.#worker(worker)
+    const value = JSON.stringify({ to: id })
     await this.#client.transact([], { put: [{ key: this.#keys.move(shardId), value, lease }] })
+    return id
   }
 
   /** The shard goes where the fleet's balance wants it again. */
@@ -34,26 +37,30 @@ export class FleetFace {
   }
 
   /** Asks the worker to give its shards away and to take none. @throws ClusterError CLUSTER_WORKER_UNKNOWN */
-  async drain(workerId: string): Promise<void> {
-    const { lease } = await this.#worker(workerId)
-    await this.#client.transact([], {
-      put: [{ key: this.#keys.drain(workerId), value: '{}', lease }],
-    })
+  async drain(worker: string): Promise<string> {
+    const { id, lease } = await this.#worker(worker)
+    await this.#client.transact([], { put: [{ key: this.#keys.drain(id), value: '{}', lease }] })
+    return id
   }
 
-  async undrain(workerId: string): Promise<void> {
-    await this.#client.transact([], { remove: [this.#keys.drain(workerId)] })
+  /** Takes that back. @throws ClusterError CLUSTER_WORKER_UNKNOWN */
+  async undrain(worker: string): Promise<string> {
+    const { id } = await this.#worker(worker)
+    await this.#client.transact([], { remove: [this.#keys.drain(id)] })
+    return id
   }
 
-  async #worker(workerId: string): Promise<LiveWorker> {
+  async #worker(name: string): Promise<LiveWorker> {
     const { workers } = await this.read()
-    const worker = workers.find(({ id }) => id === workerId)
-    if (worker === undefined) {
+    const named = workers.filter(({ base }) => base === name)
+    const worker = workers.find(({ id }) => id === name) ?? (named.length === 1 ? named[0] : null)
+    if (worker === undefined || worker === null) {
       const known = workers.map(({ id }) => id).join(', ')
+      const what = named.length > 1 ? `${named.length} workers` : 'No worker'
       throw new ClusterError(
         'CLUSTER_WORKER_UNKNOWN',
-        `No worker "${workerId}" lives in the fleet; there are: ${known === '' ? 'none' : known}.`,
-        { workerId },
+        `${what} "${name}" in the fleet; there are: ${known === '' ? 'none' : known}.`,
+        { worker: name },
       )
     }
     return worker
