@@ -87,6 +87,33 @@ describe('the alerts', () => {
   })
 })
 
+describe('the runbook of docs/operating.md', () => {
+  const page = readProjectFile('docs/operating.md')
+  const runbook = page.slice(page.indexOf('\n## Runbook\n'))
+  const entries = [
+    ...runbook.matchAll(/^### (\w+)\n\n\*(\w+)\.\* \*\*Means:\*\* (.+)\n\n\*\*Do:\*\* (.+)$/gm),
+  ]
+
+  test('has an entry for each alert, in their order, with the urgency of the rule', () => {
+    expect(entries.map(([, alert, severity]) => [alert, severity])).toEqual(
+      rules.map(({ alert, labels }) => [alert, labels.severity]),
+    )
+  })
+
+  test('says in each what it means and what to do', () => {
+    for (const [, alert, , meaning, cure] of entries) {
+      expect(meaning!.length, alert).toBeGreaterThan(40)
+      expect(cure!.length, alert).toBeGreaterThan(40)
+    }
+  })
+
+  test('names metrics that exist', () => {
+    const named = [...page.matchAll(/`(gateway_[a-z_]+)`/g)].map(([, name]) => name!)
+    const tables = new Set(['gateway_sessions', 'gateway_migrations'])
+    expect(named.filter((name) => !tables.has(name)).flatMap(unknownIn)).toEqual([])
+  })
+})
+
 describe('the Grafana dashboard', () => {
   const expressions = dashboard.panels.flatMap(({ targets = [] }) =>
     targets.map(({ expr }) => expr),
