@@ -18,13 +18,14 @@ import {
 import { IdentifyBudget, MemoryIdentifyGate } from '../../src/cluster/index.ts'
 import { ConfigError, type GatewayConfig } from '../../src/config/index.ts'
 import { GATEWAY_VERSION, intentNames, userIdOfToken } from '../../src/discord/index.ts'
-import { eventsService, Push } from '../../src/push/index.ts'
+import { CommandList, eventsService, Push } from '../../src/push/index.ts'
 import {
   advertisedAddress,
   Commands,
   commandsDefinition,
   commandsService,
   fleetService,
+  JsonCommands,
   Peers,
   startGrpcServer,
   startHttpServer,
@@ -306,6 +307,18 @@ async function start(
     backendToken,
     counters: metrics,
   })
+  const json = new JsonCommands({ commands, clock, log })
+  const commandList =
+    config.commands === null
+      ? null
+      : new CommandList({
+          ...common,
+          address: config.commands.address.reveal(),
+          key: config.commands.key,
+          connectionName: worker,
+          handle: (text, reply) => json.handle(text, reply),
+        })
+  if (commandList !== null) closers.push(() => commandList.stop())
   let grpcAddress = ''
   if (config.grpcAddress !== null) {
     const server = await startGrpcServer({
@@ -372,6 +385,7 @@ async function start(
     gaps.gap({ shardId, sessionId, from: sequence + 1, to: null, cause: 'session_replaced' })
   }
   manager.start()
+  commandList?.start()
   log.info('started', {
     shards: shardCount,
     first: config.start,

@@ -46,6 +46,8 @@ export interface GatewayConfig {
   readonly hasShardMetrics: boolean
   /** Null: whoever reaches the gRPC listener may send commands; voice connections are served to nobody. */
   readonly backendToken: Secret | null
+  /** Where commands of backends are taken from; null: nowhere but from gRPC. */
+  readonly commands: { readonly address: Secret; readonly key: string } | null
   readonly isProd: boolean
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
   /** Without the version: `https://discord.com/api`. */
@@ -158,6 +160,10 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       isEncodingGiven: given.has('encoding') || given.has('destinations'),
       hasShardMetrics: given.has('shard-metrics') && isOn(values.get('shard-metrics')),
       backendToken: text('backend-token') === '' ? null : new Secret(text('backend-token')),
+      commands:
+        text('commands') === 'none'
+          ? null
+          : { address: new Secret(text('commands')), key: text('commands-key') },
       isProd: given.has('prod') && isOn(values.get('prod')),
       logLevel: text('log-level') as GatewayConfig['logLevel'],
       discordApi: readApi(text('discord-api')),

@@ -173,6 +173,19 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
       'Turns the writing routes of State on, for requests with Authorization: Bearer and this token.',
   },
   {
+    flag: 'commands',
+    kind: 'secret',
+    default: 'none',
+    sentence:
+      'Redis whose list -commands-key commands of backends are taken from: host:port, redis:// or rediss://; or `none`. See consumers.md.',
+  },
+  {
+    flag: 'commands-key',
+    kind: 'text',
+    default: 'gateway:commands',
+    sentence: 'Key of the list that commands are taken from. Only with -commands.',
+  },
+  {
     flag: 'backend-token',
     kind: 'secret',
     default: '',

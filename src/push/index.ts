@@ -14,6 +14,7 @@ export type {
   WhenFull,
 } from './ports.ts'
 export { Push } from './push.ts'
+export { CommandList } from './redis/command-list.ts'
 export { RedisDestination, redisList, redisStream } from './redis/destination.ts'
 export type { RedisListOptions, RedisStreamOptions } from './redis/destination.ts'
 export { StdoutDestination } from './stdout/destination.ts'

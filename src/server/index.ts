@@ -1,6 +1,7 @@
 export { advertisedAddress, cannotListen, formatAddress, parseListenAddress } from './address.ts'
 export { Commands } from './commands/commands.ts'
 export { commandsDefinition } from './commands/definition.ts'
+export { JsonCommands } from './commands/json-commands.ts'
 export { commandsService } from './commands/service.ts'
 export { ServerError } from './errors.ts'
 export type {

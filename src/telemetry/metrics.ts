@@ -180,6 +180,14 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
     meaning:
       "Answers to commands of backends, per shard: `done`, `queued` (waits for Discord's limits), `refused`.",
   },
+  gateway_commands_under_way: {
+    labels: '',
+    meaning: 'Commands taken from the Redis list and not answered for good; at most 1,000.',
+  },
+  gateway_commands_unanswered_total: {
+    labels: '',
+    meaning: 'Answers that could not be put into the list that the command named.',
+  },
   gateway_commands_sent_total: {
     labels: 'op',
     meaning:

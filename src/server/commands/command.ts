@@ -80,6 +80,12 @@ const READERS: Readonly<Record<BackendCommand['name'], Reader>> = {
   RequestChannelInfo: readChannelInfo,
 }
 
+export const COMMAND_NAMES: readonly string[] = Object.keys(READERS)
+
+export function isCommandName(name: string): name is BackendCommand['name'] {
+  return Object.hasOwn(READERS, name)
+}
+
 /** @throws ServerError SERVER_BAD_REQUEST */
 export function readCommand(
   name: BackendCommand['name'],
@@ -95,7 +101,7 @@ function readPresence(request: unknown, shardCount: number): UpdatePresence {
     ['presence', 'shards', 'guild_ids', 'channel_ids', 'wait'],
     'UpdatePresence',
   )
-  const names = ['since', '_since', 'activities', 'status', 'afk']
+  const names = ['since', 'activities', 'status', 'afk']
   const presence = new Fields(fields.value('presence') ?? {}, names, 'presence')
   const status = presence.text('status', TEXT_BYTES_MAX)
   if (status !== '' && !STATUSES.includes(status)) throw bad('status', STATUSES.join(', '))
@@ -115,7 +121,7 @@ function readPresence(request: unknown, shardCount: number): UpdatePresence {
 }
 
 function readActivity(value: unknown): Readonly<Record<string, unknown>> {
-  const names = ['name', 'type', 'url', '_url', 'state', '_state']
+  const names = ['name', 'type', 'url', 'state']
   const fields = new Fields(value, names, 'an activity')
   const name = fields.text('name', TEXT_BYTES_MAX)
   if (name === '') throw bad('name of an activity', 'text')
@@ -128,7 +134,7 @@ function readActivity(value: unknown): Readonly<Record<string, unknown>> {
 }
 
 function readVoiceState(request: unknown): UpdateVoiceState {
-  const names = ['guild_id', 'channel_id', '_channel_id', 'self_mute', 'self_deaf', 'wait']
+  const names = ['guild_id', 'channel_id', 'self_mute', 'self_deaf', 'wait']
   const fields = new Fields(request, names, 'UpdateVoiceState')
   const guildId = fields.id('guild_id')
   const channelId = fields.id('channel_id')
@@ -144,17 +150,7 @@ function readVoiceState(request: unknown): UpdateVoiceState {
 }
 
 function readMembers(request: unknown): RequestGuildMembers {
-  const names = [
-    'guild_id',
-    'channel_id',
-    'of',
-    'query',
-    '_query',
-    'limit',
-    'user_ids',
-    'presences',
-    'nonce',
-  ]
+  const names = ['guild_id', 'channel_id', 'query', 'limit', 'user_ids', 'presences', 'nonce']
   const fields = new Fields(request, names, 'RequestGuildMembers')
   const query = fields.text('query', TEXT_BYTES_MAX)
   const limit = fields.integer('limit', 0, QUERY_LIMIT_MAX)
@@ -191,7 +187,7 @@ function readSounds(request: unknown): RequestSoundboardSounds {
 }
 
 function readChannelInfo(request: unknown): RequestChannelInfo {
-  const names = ['guild_id', 'channel_id', 'of', 'fields', 'wait']
+  const names = ['guild_id', 'channel_id', 'fields', 'wait']
   const fields = new Fields(request, names, 'RequestChannelInfo')
   const asked = fields.list('fields', CHANNEL_FIELDS.length).map(String)
   for (const field of asked) {
