@@ -146,6 +146,26 @@ describe.concurrent('claims in etcd', () => {
     expect(workers.flatMap(({ lost }) => lost)).toEqual([])
   })
 
+  test('in the name of a live worker that does not hold the shard do not keep others from it', async ({
+    onTestFinished,
+  }) => {
+    const etcd = await ownEtcd(onTestFinished)
+    const [first, second] = await started(onTestFinished, etcd, {}, {})
+    await untilHeld([first!, second!], [3, 3])
+    const client = clientOf(etcd.url)
+    onTestFinished(() => client.close())
+    // As an older snapshot brings it back, or a transaction whose answer never came.
+    const key = `/gateway/test/v1/claims/${[...second!.held.keys()][0]}`
+    const { keys } = await client.read('/gateway/test/v1/workers/w0')
+    const value = JSON.stringify({ worker: first!.id })
+    await client.transact([], { put: [{ key, value, lease: keys[0]!.lease }] })
+    await until(() => second!.lost.length === 1, { what: 'the loss of the shard' })
+    await until(() => first!.held.size + second!.held.size === 6, {
+      timeoutMs: 3 * TTL_MS,
+      what: 'a holder of every shard',
+    })
+  })
+
   test('a wall clock that jumps changes nothing', async ({ onTestFinished }) => {
     const etcd = await ownEtcd(onTestFinished)
     let offsetMs = 0

@@ -370,7 +370,10 @@ export class EtcdClaims implements ShardClaims {
     this.#settledAt = clock.monotonic() + settleMs
   }
 
-  /** Puts vanished keys of shards that are still streamed again; gives up what somebody else has. */
+  /**
+   * Puts vanished keys of shards that are still streamed again; gives up what somebody else has; removes
+   * keys in our name of shards that are not held.
+   */
   async #keepHeld(view: FleetView): Promise<boolean> {
     const { client, log, counters, holds } = this.#options
     const lease = this.#lease.id
@@ -404,8 +407,21 @@ export class EtcdClaims implements ShardClaims {
       if (isDone) log.info('put the claim again', { shardId })
       isChanged = true
     })
+    for (const [shardId, key] of view.claims) {
+      if (key.worker !== this.workerId || this.#held.has(shardId)) continue
+      // From an older snapshot of etcd, or put by a transaction whose answer was lost: nobody holds the shard.
+      work.push(this.#removeGhost(shardId, key.modRevision))
+      isChanged = true
+    }
     await settle(work)
     return isChanged
+  }
+
+  async #removeGhost(shardId: number, modRevision: number): Promise<void> {
+    const { client, log } = this.#options
+    const key = this.#keys.claim(shardId)
+    const { isDone } = await client.transact([{ key, modRevision }], { remove: [key] })
+    if (isDone) log.warn('removed a claim in our name for a shard that is not ours', { shardId })
   }
 
   async #handOver(view: FleetView, members: readonly LiveWorker[]): Promise<void> {
