@@ -10,7 +10,8 @@ try {
   else {
     const verdict = await runChaos(flags, (line) => console.log(line))
     console.log(verdict.text)
-    process.exitCode = verdict.isPassed ? 0 : 1
+    // A run that was given up may have left something that waits.
+    process.exit(verdict.isPassed ? 0 : 1)
   }
 } catch (error) {
   console.error(messageOf(error))

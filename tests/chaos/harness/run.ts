@@ -33,6 +33,8 @@ export interface Verdict {
 const PREFIX = 'gateway:events:'
 const GUILDS_PER_SHARD = 6
 const READY_MS_MAX = 45_000
+/** On top of -minutes, with what it takes to end everything: less than 2 minutes. */
+const OVERHEAD_MS_MAX = 110_000
 /** An outage at the end, backoffs of all sorts, and the leases of the last one that was killed. */
 const QUIET_MS_MAX = 50_000
 /** Resources are looked at when nothing has happened for this long. */
@@ -58,7 +60,7 @@ export async function runChaos(flags: ChaosFlags, print: (line: string) => void)
   const findings: string[] = []
   let summary = ''
   let fleet: ChaosFleet | undefined
-  try {
+  const follow = async (): Promise<void> => {
     fleet = await ChaosFleet.start(flags, hasEtcd)
     const { sim, workers, servers, resources } = fleet
     await fleet.untilQuiet(READY_MS_MAX)
@@ -90,6 +92,9 @@ export async function runChaos(flags: ChaosFlags, print: (line: string) => void)
       say,
       flags,
     })
+  }
+  try {
+    await within(follow(), durationMs + OVERHEAD_MS_MAX)
   } catch (error) {
     findings.push(`run: ${messageOf(error)}`)
     say(`run: ${messageOf(error)}`)
@@ -112,6 +117,17 @@ export async function runChaos(flags: ChaosFlags, print: (line: string) => void)
   }
   await fleet?.end()
   return { isPassed, text: verdict }
+}
+
+/** What does not end is a finding, too. */
+async function within(work: Promise<void>, timeoutMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not over within ${timeoutMs} ms`)), timeoutMs)
+  })
+  // It may fail later, when what it waits for is ended.
+  work.catch(() => undefined)
+  await Promise.race([work, late]).finally(() => clearTimeout(timer))
 }
 
 interface CheckInput {

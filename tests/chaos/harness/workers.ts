@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { Program } from '../../support/program.ts'
 import { TcpProxy } from './tcp-proxy.ts'
 
+const GATEWAY = 'cmd/gateway/main.ts'
 /** A stop that takes longer than this is a finding: docs/operating.md. */
 const STOP_MS_MAX = 10_000
 /** What a supervisor waits before it starts again what could not start, and how often in a run. */
@@ -24,6 +25,10 @@ export interface WorkersOptions {
   readonly env: Readonly<Record<string, string>>
   /** Null: without etcd. */
   readonly etcdPort: number | null
+  /** Default: the gateway. */
+  readonly program?: string
+  /** Before what could not start is started again. Default 500. */
+  readonly restartMs?: number
 }
 
 export class Workers {
@@ -32,8 +37,10 @@ export class Workers {
   readonly #proxies = new Map<number, TcpProxy>()
   readonly #running = new Map<number, Life>()
   readonly #frozen = new Set<number>()
-  readonly #restarts = new Set<NodeJS.Timeout>()
+  /** One each: a worker that is started or ended meanwhile is not started again. */
+  readonly #restarts = new Map<number, NodeJS.Timeout>()
   #failedStarts = 0
+  #isOver = false
   /** What no process may do: end by itself, or take too long over its end. */
   readonly problems: string[] = []
 
@@ -45,15 +52,21 @@ export class Workers {
     return [...this.#running.values()]
   }
 
+  /** Starts the worker unless it runs; it may have been started again already after a start that failed. */
   async start(worker: number): Promise<Life> {
-    const { argv, env, etcdPort } = this.#options
+    const { argv, env, etcdPort, program: path = GATEWAY, restartMs = RESTART_MS } = this.#options
+    this.#cancelRestart(worker)
     const flags = [...argv, `-podId=w${worker}`]
     if (etcdPort !== null) {
       const proxy = this.#proxies.get(worker) ?? (await TcpProxy.start(etcdPort))
       this.#proxies.set(worker, proxy)
       flags.push(`-etcd=http://127.0.0.1:${proxy.port}`)
     }
-    const program = new Program('cmd/gateway/main.ts', flags, env)
+    // Nothing is awaited between this look and the process.
+    const other = this.#running.get(worker)
+    if (other !== undefined) return other
+    if (this.#isOver) throw new Error(`worker ${worker} is not started: the run is over`)
+    const program = new Program(path, flags, env)
     const life: Life = { worker, program, httpUrl: undefined, startedAtMs: Date.now() }
     this.lives.push(life)
     this.#running.set(worker, life)
@@ -63,7 +76,10 @@ export class Workers {
       const isStarting = !program.logLines().some(({ msg }) => msg === 'started')
       if (isStarting && code === 1 && ++this.#failedStarts <= FAILED_STARTS_MAX) {
         // A server died while it was being started: whoever supervises it starts it again.
-        this.#restarts.add(setTimeout(() => void this.start(worker), RESTART_MS))
+        if (this.#isOver) return
+        this.#cancelRestart(worker)
+        const restart = (): void => void this.start(worker).catch(() => undefined)
+        this.#restarts.set(worker, setTimeout(restart, restartMs))
         return
       }
       this.problems.push(`worker ${worker} ended by itself (${code ?? signal})`)
@@ -113,13 +129,15 @@ export class Workers {
     return this.#proxies.get(worker)
   }
 
+  /** Nothing that was ever started runs behind it. */
   async end(): Promise<void> {
-    for (const timer of this.#restarts) clearTimeout(timer)
-    for (const life of this.running) {
-      this.#running.delete(life.worker)
-      life.program.kill('SIGKILL')
-      await life.program.exited
+    this.#isOver = true
+    for (const worker of this.#restarts.keys()) this.#cancelRestart(worker)
+    this.#running.clear()
+    for (const { program } of this.lives) {
+      if (program.isRunning) program.kill('SIGKILL')
     }
+    await Promise.all(this.lives.map(({ program }) => program.exited))
     await Promise.all([...this.#proxies.values()].map((proxy) => proxy.stop()))
   }
 
@@ -133,7 +151,13 @@ export class Workers {
     }
   }
 
+  #cancelRestart(worker: number): void {
+    clearTimeout(this.#restarts.get(worker))
+    this.#restarts.delete(worker)
+  }
+
   #take(worker: number): Life | undefined {
+    this.#cancelRestart(worker)
     const life = this.#running.get(worker)
     this.#running.delete(worker)
     return life
