@@ -3,12 +3,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { messageOf } from '../src/base/index.ts'
 import { SimError } from './errors.ts'
 import { FAULTS, readFault } from './faults.ts'
+import { jsonBodyOf } from './json-body.ts'
 import type { LedgerEvent } from './ledger.ts'
 import { sendJson } from './rest.ts'
 import type { Sim } from './sim.ts'
 import { toJson } from './wire/value.ts'
 
-const BODY_BYTES_MAX = 64 * 1024
 /** Lines of NDJSON written between two looks at the reader. */
 const LINES_PER_WRITE = 200
 
@@ -59,8 +59,19 @@ async function answer(
     case 'GET /faults':
       return sendJson(response, 200, FAULTS)
     case 'POST /fault':
-      sim.fault(readFault(await bodyOf(request)))
+      sim.fault(readFault(await jsonBodyOf(request)))
       return sendJson(response, 200, { ok: true })
+    case 'POST /message': {
+      const { content } = await jsonBodyOf(request)
+      if (typeof content !== 'string' || content === '') {
+        throw new SimError(
+          'SIM_BAD_OPTION',
+          'The body is not an object such as {"content": "ping"}.',
+        )
+      }
+      const event = sim.writeMessage(null, content)
+      return sendJson(response, 200, event === null ? null : event.d)
+    }
     case 'POST /pause':
       sim.pause()
       return sendJson(response, 200, sim.stats())
@@ -142,24 +153,4 @@ function countOf(query: URLSearchParams, name: string, fallback: number): number
     throw new SimError('SIM_BAD_OPTION', `${name} must be a whole number, not ${text}.`)
   }
   return value
-}
-
-async function bodyOf(request: IncomingMessage): Promise<Record<string, unknown>> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (length > BODY_BYTES_MAX) throw new SimError('SIM_BAD_FAULT', 'The body is too large.')
-    chunks.push(chunk)
-  }
-  try {
-    const body: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'))
-    if (typeof body === 'object' && body !== null) return body as Record<string, unknown>
-  } catch {
-    // The sentence below says it.
-  }
-  throw new SimError(
-    'SIM_BAD_FAULT',
-    'The body is not a JSON object such as {"kind":"tcp-drop","shard":0}.',
-  )
 }

@@ -53,6 +53,12 @@ export interface SimWorld {
   }): WorldEvent[]
   /** Op 4: the bot joins, moves or leaves (null) voice. */
   updateVoiceState(request: VoiceRequest): WorldEvent[]
+  /** MESSAGE_CREATE of a message of the bot or of a person; none when nobody can write there. */
+  writeMessage(request: {
+    readonly channelId: bigint | null
+    readonly content: string
+    readonly isBot: boolean
+  }): WorldEvent[]
   /** Op 31: SOUNDBOARD_SOUNDS of a guild that the bot is in. */
   soundboardSounds(guildId: bigint): WireMap
   /** Op 43: CHANNEL_INFO of a guild that the bot is in, with every field. */

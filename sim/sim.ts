@@ -129,8 +129,9 @@ export class Sim {
       port: this.options.port,
       certificate: this.certificate,
       onRequest: (request, response) => {
+        const write = (id: bigint, text: string) => this.writeMessage(id, text, true)
         const gatewayUrl = this.#gatewayUrlOf(request.headers.host ?? this.#authority)
-        if (answerRest(this.gateway, gatewayUrl, request, response)) return
+        if (answerRest(this.gateway, gatewayUrl, write, request, response)) return
         if (answerControl(this, request, response)) return
         sendJson(response, 404, { message: '404: Not Found', code: 0 })
       },
@@ -176,6 +177,18 @@ export class Sim {
 
   emit(event: WorldEvent): void {
     this.gateway.events.emit(event)
+  }
+
+  /**
+   * Somebody writes a message in a channel, null = any.
+   *
+   * @returns its event, which was emitted; null where nobody can write.
+   */
+  writeMessage(channelId: bigint | null, content: string, isBot = false): WorldEvent | null {
+    const [event] = this.world.writeMessage({ channelId, content, isBot })
+    if (event === undefined) return null
+    this.emit(event)
+    return event
   }
 
   /** @throws SimError SIM_BAD_FAULT, SIM_NO_SESSION */

@@ -1,5 +1,5 @@
 /** Simulator, gateway on its embedded store, one consumer: what flows, live; with -once, checked. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { messageOf } from '../../src/base/index.ts'
@@ -42,7 +42,20 @@ const OPTIONS = [
     default: '200',
     sentence: 'Changes of the simulated world.',
   },
+  {
+    flag: 'redis',
+    kind: 'text',
+    default: '',
+    sentence: 'A Redis that gets the events too, as lists and as a stream: host:port or redis://…',
+  },
 ] as const
+
+/** Where the examples of bots read. */
+const DESTINATIONS = `destinations:
+  - {name: subscribers, kind: grpc-subscribe, required: true}
+  - {name: lists, kind: redis-list, address: "REDIS"}
+  - {name: stream, kind: redis-stream, address: "REDIS", encoding: json}
+`
 
 /** Enough for a guild of each shard to change. */
 const ONCE_TRAFFIC_MS = 4000
@@ -58,6 +71,8 @@ interface Demo {
   readonly gateway: Child
   readonly consumer: Consumer
   readonly shardCount: number
+  readonly token: string
+  readonly redis: string
 }
 
 export async function main(argv: readonly string[]): Promise<void> {
@@ -131,6 +146,7 @@ async function start(
       '-http=127.0.0.1:0',
       `-discord-api=${simUrl}/api`,
       `-data=${join(folder, 'data')}`,
+      ...destinationFlags(values.get('redis'), folder),
     ],
     { DISCORD_TOKEN: token },
   )
@@ -157,7 +173,17 @@ async function start(
     gateway,
     consumer,
     shardCount,
+    token,
+    redis: values.get('redis') ?? '',
   }
+}
+
+/** With a Redis the events go there as well; without one the default is gRPC alone. */
+function destinationFlags(redis: string | undefined, folder: string): string[] {
+  if (redis === undefined || redis === '') return []
+  const file = join(folder, 'destinations.yaml')
+  writeFileSync(file, DESTINATIONS.replaceAll('REDIS', redis))
+  return [`-destinations=${file}`]
 }
 
 async function watch(demo: Demo, signal: AbortSignal): Promise<void> {
@@ -179,6 +205,8 @@ async function watch(demo: Demo, signal: AbortSignal): Promise<void> {
     }
     before = new Map(demo.consumer.counts)
     shownAt = now
+    // For the bots of examples/, which answer it.
+    await ping(demo.simUrl)
     const metrics = await scrape(demo.httpUrl).catch(() => new Map<string, number>())
     const text = renderView({
       seconds: (now - startedAt) / 1000,
@@ -194,6 +222,7 @@ async function watch(demo: Demo, signal: AbortSignal): Promise<void> {
         `curl ${demo.stateUrl}/guilds_count`,
         `curl ${demo.httpUrl}/metrics`,
       ],
+      bots: exampleCommands(demo),
     })
     if (process.stdout.isTTY) process.stdout.write(`\x1b[H\x1b[2J${text}\n`)
     else say(`${text}\n`)
@@ -243,6 +272,24 @@ async function once(demo: Demo, signal: AbortSignal): Promise<void> {
   const gaps = sum(metrics, 'gateway_gaps_total')
   if (gaps > 0) throw new Error(`${gaps} gaps: events were lost\n${demo.gateway.tail()}`)
   say('gaps                  0')
+}
+
+/** Somebody writes "ping". */
+async function ping(simUrl: string): Promise<void> {
+  const body = JSON.stringify({ content: 'ping' })
+  await fetch(`${simUrl}/control/message`, { method: 'POST', body }).catch(() => undefined)
+}
+
+/** Bots that answer a ping, ready to copy. */
+function exampleCommands(demo: Demo): string[] {
+  const variables = [
+    `DISCORD_API=${demo.simUrl}/api`,
+    `DISCORD_TOKEN='${demo.token}'`,
+    `GATEWAY=${demo.grpcAddress}`,
+    ...(demo.redis === '' ? [] : [`REDIS_URL=${demo.redis}`]),
+  ]
+  const others = demo.redis === '' ? 'discordjs' : 'discordjs, redis-list, redis-stream'
+  return [`export ${variables.join(' ')}`, `npm run example -- grpc  (or ${others})`]
 }
 
 /** The world, as the simulator tells the truth. */

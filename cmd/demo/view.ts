@@ -10,6 +10,8 @@ export interface DemoNumbers {
   readonly gaps: number
   readonly rows: ReadonlyMap<string, number>
   readonly urls: readonly string[]
+  /** Commands that start a bot. */
+  readonly bots: readonly string[]
 }
 
 const TYPES_SHOWN = 8
@@ -28,8 +30,13 @@ export function renderView(numbers: DemoNumbers): string {
     `queue     ${numbers.queued} waiting, ${numbers.gaps} gaps`,
     `cache     ${[...rows].map(([table, count]) => `${count} ${table}`).join(', ')}`,
     '',
-    ...numbers.urls.map((url, index) => `${index === 0 ? 'try       ' : '          '}${url}`),
+    ...headed('try       ', numbers.urls),
+    ...headed('bots      ', numbers.bots),
   ].join('\n')
+}
+
+function headed(head: string, lines: readonly string[]): string[] {
+  return lines.map((line, index) => `${index === 0 ? head : ' '.repeat(head.length)}${line}`)
 }
 
 const MARKS: Readonly<Record<string, string>> = {

@@ -6,6 +6,7 @@ import { makeGuild } from './make-guild.ts'
 import { MUTATIONS, weightedKind } from './mutations/index.ts'
 import type { MutationKind } from './mutations/index.ts'
 import { presenceEvents } from './mutations/presence.ts'
+import { writeMessage } from './mutations/messages.ts'
 import { leaveVoice, setVoice } from './mutations/voice.ts'
 import { unavailableGuild } from './mutations/guilds.ts'
 import { makeBotUser } from './people.ts'
@@ -189,6 +190,29 @@ export class World {
     if (presence['status'] === 'offline') this.#universe.presences.delete(bot)
     else this.#universe.presences.set(bot, presence)
     return presenceEvents(this.#universe, bot, presence)
+  }
+
+  /**
+   * A message of the bot, or of some person; without a channel in any.
+   *
+   * @returns its MESSAGE_CREATE, none where nobody can write it.
+   */
+  writeMessage(request: {
+    readonly channelId: bigint | null
+    readonly content: string
+    readonly isBot: boolean
+  }): WorldEvent[] {
+    const { channelId, content, isBot } = request
+    const { guilds, outages, timeline } = this.#universe
+    timeline.advance(1)
+    for (const guild of guilds.values()) {
+      if (outages.has(guild.id)) continue
+      const isHere =
+        channelId === null || guild.channels.has(channelId) || guild.threads.has(channelId)
+      const events = isHere ? writeMessage(this.#universe, guild, channelId, content, isBot) : []
+      if (events.length > 0) return events
+    }
+    return []
   }
 
   /** SOUNDBOARD_SOUNDS, the answer to op 31. */

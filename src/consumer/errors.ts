@@ -10,6 +10,8 @@ export const CONSUMER_ERRORS = {
     'Redis or the gateway answered a consumer and refuses it: the login, the rights of the user, or the request. Trying again would not help; the message has the answer.',
   CONSUMER_BAD_PAYLOAD:
     'A payload is neither an external term nor JSON, or it is cut. The event was handed to onFailed with its bytes and confirmed, so that it does not come again.',
+  CONSUMER_COMMAND_REFUSED:
+    'What a bot sent by DiscordjsGateway.send() was not handed to Discord. The message has the code and the sentence of the gateway; details.waitMs says after how many ms another attempt makes sense, 0: none does.',
 } as const
 
 export type ConsumerErrorCode = keyof typeof CONSUMER_ERRORS

@@ -36,11 +36,21 @@ export const NO_STAMP: EventStamp = {
 /** Their own id is the guild's; other events carry guild_id. */
 const GUILD_EVENTS: ReadonlySet<string> = new Set(['GUILD_CREATE', 'GUILD_UPDATE', 'GUILD_DELETE'])
 
+/** The guild that an event belongs to, null for none. */
+export function guildOf(eventName: string, d: unknown): string | null {
+  const fields = fieldsOf(d)
+  const guildId = fields['guild_id'] ?? (GUILD_EVENTS.has(eventName) ? fields['id'] : undefined)
+  return typeof guildId === 'string' ? guildId : null
+}
+
 /** Events with the same key are handled one after the other: those of a guild, of a private channel, all others. */
 export function orderKey(eventName: string, d: unknown): string {
-  const fields = (typeof d === 'object' && d !== null ? d : {}) as Record<string, unknown>
-  const guildId = fields['guild_id'] ?? (GUILD_EVENTS.has(eventName) ? fields['id'] : undefined)
-  if (typeof guildId === 'string') return guildId
-  const channelId = fields['channel_id']
+  const guildId = guildOf(eventName, d)
+  if (guildId !== null) return guildId
+  const channelId = fieldsOf(d)['channel_id']
   return typeof channelId === 'string' ? `channel ${channelId}` : ''
+}
+
+function fieldsOf(d: unknown): Record<string, unknown> {
+  return (typeof d === 'object' && d !== null ? d : {}) as Record<string, unknown>
 }

@@ -20,10 +20,15 @@ export class Program {
   readonly #listeners = new Set<() => void>()
 
   /** @param path from the root of the project: `cmd/gateway/main.ts`. */
-  constructor(path: string, argv: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  constructor(
+    path: string,
+    argv: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+    interpreter: string = process.execPath,
+  ) {
     this.name = path
     const root = fileURLToPath(new URL('../..', import.meta.url))
-    this.#child = spawnTied(process.execPath, [`${root}${path}`, ...argv], {
+    this.#child = spawnTied(interpreter, [`${root}${path}`, ...argv], {
       cwd: root,
       env: { NO_COLOR: '1', ...env },
       deathSignal: 'SIGKILL',

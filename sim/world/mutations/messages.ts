@@ -121,6 +121,55 @@ export const MESSAGE_MUTATIONS = {
   },
 } as const satisfies Record<string, Mutation>
 
+/**
+ * A message with this text and nothing else, by the bot or by a person.
+ *
+ * @param channelId null: any text channel of the guild.
+ * @returns no event where nobody could write it.
+ */
+export function writeMessage(
+  universe: Universe,
+  guild: Guild,
+  channelId: bigint | null,
+  content: string,
+  isBot: boolean,
+): WorldEvent[] {
+  const { botUserId } = universe.options
+  const place = channelId ?? textChannel(universe, guild)
+  const people = [...guild.members.keys()].filter((id) => id !== botUserId)
+  const authorId = isBot ? botUserId : people[0]
+  if (place === undefined || authorId === undefined || !guild.members.has(authorId)) return []
+  const { user: author, ...member } = universe.member(guild, authorId)
+  const message: JsonObject = {
+    type: 0,
+    tts: false,
+    timestamp: universe.timeline.iso(),
+    pinned: false,
+    mentions: [],
+    mention_roles: [],
+    mention_everyone: false,
+    id: universe.timeline.id(),
+    flags: 0,
+    embeds: [],
+    edited_timestamp: null,
+    content,
+    components: [],
+    channel_type: guild.channels.get(place)?.['type'] ?? 11,
+    channel_id: place,
+    author: author as JsonObject,
+    attachments: [],
+    member,
+    guild_id: guild.id,
+  }
+  remember(guild, message)
+  return [event('MESSAGE_CREATE', guild.id, message, GUILD_MESSAGES)]
+}
+
+function remember(guild: Guild, message: JsonObject): void {
+  guild.messages = [...guild.messages.slice(1 - MESSAGES_KEPT), message]
+  noteLastMessage(guild, message['channel_id'] as bigint, message['id'] as bigint)
+}
+
 /** A message in the guild, remembered; null when there is no channel or nobody to write it. */
 function makeMessage(universe: Universe, guild: Guild): JsonObject | null {
   const { dice } = universe
@@ -140,8 +189,7 @@ function makeMessage(universe: Universe, guild: Guild): JsonObject | null {
     member,
     guild_id: guild.id,
   }
-  guild.messages = [...guild.messages.slice(1 - MESSAGES_KEPT), message]
-  noteLastMessage(guild, channelId, message['id'] as bigint)
+  remember(guild, message)
   return message
 }
 
