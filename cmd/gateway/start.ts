@@ -14,6 +14,9 @@ import {
   SessionStore,
   StateEditor,
   StateReader,
+  VoiceReader,
+  VoiceSeal,
+  VoiceStore,
 } from '../../src/cache/index.ts'
 import { IdentifyBudget, MemoryIdentifyGate } from '../../src/cluster/index.ts'
 import { ConfigError, type GatewayConfig } from '../../src/config/index.ts'
@@ -185,12 +188,27 @@ async function start(
   })
   const delivery = new Delivery({ cache: writer, push, cacheAck: marks.lane() })
 
+  const seal = new VoiceSeal(config.token)
+  const voice = new VoiceStore({
+    ...common,
+    database,
+    fleetName: fleet.name,
+    botUserId: fleet.botUserId,
+    shardCount,
+    seal,
+    acks: marks.lane(),
+  })
+  closers.push(() => voice.close())
+
   const store = new SessionStore({ database, fleet, owner: worker, log })
   const sessions: ShardSessionStore = {
     // From the take-over on, rows of the shard are written under its fence.
     async takeOver(shardId, fence) {
       const taken = await store.takeOver(shardId, fence)
-      if (taken.owned) writer.claim(shardId, fence)
+      if (taken.owned) {
+        writer.claim(shardId, fence)
+        voice.claim(shardId, fence)
+      }
       return taken
     },
     // What READY says of the shard's guilds first: a session that is resumed without it would take every
@@ -271,6 +289,7 @@ async function start(
     marks,
     lifecycle,
     gaps,
+    observer: voice,
     userAgent,
     onFatal,
     hasShardSeries: config.hasShardMetrics,
@@ -329,7 +348,14 @@ async function start(
       adminToken: config.adminToken,
       services: [
         fleetService({ control: fleetControl, peers, adminToken: config.adminToken, log }),
-        commandsService({ commands, definition, peers, backendToken, log }),
+        commandsService({
+          commands,
+          definition,
+          peers,
+          backendToken,
+          voice: new VoiceReader(database, seal),
+          log,
+        }),
         ...(subscribe === null ? [] : [eventsService(subscribe)]),
       ],
       clock,
@@ -403,7 +429,8 @@ async function start(
     let undelivered: readonly { destination: string; events: number }[] = []
     let isCommitted = true
     await manager.stop(async () => {
-      isCommitted = await within(clock, writer.flush(), CACHE_DRAIN_MS)
+      const written = Promise.all([writer.flush(), voice.flush()])
+      isCommitted = await within(clock, written, CACHE_DRAIN_MS)
       ;({ undelivered } = await push.drain(PUSH_DRAIN_MS))
     })
     gaps.flush()

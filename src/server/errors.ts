@@ -33,6 +33,8 @@ export const SERVER_ERRORS = {
     'A command names a channel by which its guild shall be found, and the cache does not know the channel. Name the guild; with -cache none no channel is known.',
   SERVER_COMMAND_EXPIRED:
     'The command lay in its list until its expires_at had passed, so it was not carried out. Send it again if it still matters.',
+  SERVER_VOICE_CLOSED:
+    'Voice connections hold a token with which anybody could speak for the bot, so they are served only where -backend-token is set, to callers that send it.',
   SERVER_INTENT_MISSING:
     'Discord answers the command only with an intent that -intents does not have. The message names it; a privileged one is switched on in the Developer Portal too.',
   SERVER_CANNOT_LISTEN:
@@ -71,6 +73,7 @@ const ANSWERS: Readonly<Record<ServerErrorCode, Answer>> = {
   SERVER_WRONG_WORKER: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 5 },
   SERVER_CHANNEL_UNKNOWN: { httpStatus: 404, grpcStatus: status.NOT_FOUND },
   SERVER_COMMAND_EXPIRED: { httpStatus: 410, grpcStatus: status.FAILED_PRECONDITION },
+  SERVER_VOICE_CLOSED: { httpStatus: 403, grpcStatus: status.PERMISSION_DENIED },
   SERVER_INTENT_MISSING: { httpStatus: 409, grpcStatus: status.FAILED_PRECONDITION },
   SERVER_DATABASE_AWAY: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 2 },
   SERVER_DATABASE_EMPTY: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 10 },

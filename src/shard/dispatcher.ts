@@ -19,10 +19,19 @@ export interface Lifecycle {
   forget(shardId: number): void
 }
 
-/** Told of the events that answer commands, when the sink has them; by shape, see commands/answers.ts. */
-export interface EventAnswers {
+/** Told of a few events when the sink has them, before they count as received; see commands/answers.ts and src/cache/voice. */
+export interface EventObserver {
   onEvent(event: Dispatch): void
 }
+
+const OBSERVED: ReadonlySet<string> = new Set([
+  'GUILD_DELETE',
+  'GUILD_MEMBERS_CHUNK',
+  'RATE_LIMITED',
+  'READY',
+  'VOICE_SERVER_UPDATE',
+  'VOICE_STATE_UPDATE',
+])
 
 /** `d` of a dispatch that has none: the atom nil (SMALL_ATOM_UTF8_EXT, length 3). */
 const NIL = Buffer.from([119, 3, 0x6e, 0x69, 0x6c])
@@ -35,7 +44,7 @@ export class Dispatcher {
   readonly #lifecycle: Lifecycle
   readonly #sink: DispatchSink
   readonly #clock: Clock
-  readonly #answers: EventAnswers
+  readonly #observers: readonly EventObserver[]
   readonly #dispatch: Dispatch
 
   constructor(deps: {
@@ -43,10 +52,10 @@ export class Dispatcher {
     readonly marks: AckMarks
     readonly lifecycle: Lifecycle
     readonly sink: DispatchSink
-    readonly answers: EventAnswers
+    readonly observers: readonly EventObserver[]
     readonly clock: Clock
   }) {
-    this.#answers = deps.answers
+    this.#observers = deps.observers
     this.#marks = deps.marks
     this.#lifecycle = deps.lifecycle
     this.#sink = deps.sink
@@ -140,10 +149,10 @@ export class Dispatcher {
       event.guildClass = this.#lifecycle.classify(event)
     }
     if (!this.#sink.dispatch(event)) return false
-    this.#marks.receive(shardId, counted)
-    if (eventName === 'GUILD_MEMBERS_CHUNK' || eventName === 'RATE_LIMITED') {
-      this.#answers.onEvent(event)
+    if (OBSERVED.has(eventName)) {
+      for (const observer of this.#observers) observer.onEvent(event)
     }
+    this.#marks.receive(shardId, counted)
     return true
   }
 }

@@ -12,7 +12,7 @@ import { LANES } from './commands/scheduler.ts'
 import type { Command, Ticket } from './commands/scheduler.ts'
 import { sharedSecureContext } from './connection.ts'
 import { Dispatcher } from './dispatcher.ts'
-import type { Lifecycle } from './dispatcher.ts'
+import type { EventObserver, Lifecycle } from './dispatcher.ts'
 import { ShardError } from './errors.ts'
 import { Inflaters } from './inflate.ts'
 import type { DispatchSink, IdentifyGate, SessionStore, ShardClaim, ShardClaims } from './ports.ts'
@@ -34,6 +34,8 @@ export interface ShardManagerOptions {
   readonly marks: AckMarks
   readonly lifecycle: Lifecycle
   readonly gaps: GapLog
+  /** Told of what concerns the bot's voice connections. */
+  readonly observer?: EventObserver
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
@@ -109,7 +111,10 @@ export class ShardManager {
         marks,
         lifecycle,
         sink,
-        answers: new CommandAnswers((shardId) => this.#shards.get(shardId)),
+        observers: [
+          new CommandAnswers((shardId) => this.#shards.get(shardId)),
+          ...(options.observer === undefined ? [] : [options.observer]),
+        ],
         clock,
       }),
       marks,

@@ -14,6 +14,7 @@ import {
   TestCache,
 } from './cache-setup.ts'
 import { describeReplay } from './replay-suite.ts'
+import { describeVoice } from './voice-suite.ts'
 
 const SESSION = {
   sessionId: 'a session',
@@ -237,6 +238,7 @@ describe.each(KINDS)('stores on %s', (kind) => {
   })
 
   describeReplay(() => cache)
+  describeVoice(() => cache)
 
   describe('identify log', () => {
     it('counts the identifies of the bot and of one shard', async () => {

@@ -51,7 +51,24 @@ interface GuildFacts {
 
 const VOICE_CHANNEL = 2
 
-export async function startCommandsWorld(intents = ALL_INTENTS): Promise<CommandsWorld> {
+/** One kept connection, of guild 7. */
+async function* voiceOf(
+  guildIds: readonly bigint[],
+): AsyncGenerator<{ guildId: bigint; state: Buffer; server: Buffer; updatedAtMs: number }> {
+  if (guildIds.length > 0 && !guildIds.includes(7n)) return
+  const state = { channel_id: '9', user_id: '8', session_id: 'v' }
+  yield {
+    guildId: 7n,
+    state: Buffer.from(JSON.stringify(state)),
+    server: Buffer.from(JSON.stringify({ token: 't0k3n', endpoint: null })),
+    updatedAtMs: 1234,
+  }
+}
+
+export async function startCommandsWorld(
+  options: { intents?: number; backendToken?: null } = {},
+): Promise<CommandsWorld> {
+  const { intents = ALL_INTENTS } = options
   const sim = await startSim({
     shards: SHARDS,
     guilds: 8,
@@ -108,7 +125,16 @@ export async function startCommandsWorld(intents = ALL_INTENTS): Promise<Command
         requestGuildMembers: () => Promise.resolve(),
       },
       peers,
-      services: [commandsService({ commands, definition, peers, backendToken, log: silentLog })],
+      services: [
+        commandsService({
+          commands,
+          definition,
+          peers,
+          backendToken: options.backendToken === null ? null : backendToken,
+          voice: { read: (guildIds) => voiceOf(guildIds) },
+          log: silentLog,
+        }),
+      ],
       clock: systemClock,
       log: silentLog,
     })

@@ -111,6 +111,25 @@ describe('commands reach the shard of their guild, whichever worker takes them',
     await until(() => sink.names.includes('CHANNEL_INFO'))
   })
 
+  test('GetVoiceConnections: what is kept of a guild, or of all', async () => {
+    const kept = {
+      guild_id: '7',
+      shard: 0,
+      channel_id: '9',
+      user_id: '8',
+      session_id: 'v',
+      token: 't0k3n',
+      endpoint: '',
+      updated_at: '1234',
+    }
+    const [found, ...others] = await backend.stream('GetVoiceConnections', {})
+    expect(others).toEqual([])
+    expect(found).toMatchObject(kept)
+    expect(String(found!['voice_server_update'])).toBe('{"token":"t0k3n","endpoint":null}')
+    expect(await backend.stream('GetVoiceConnections', { guild_ids: ['7'] })).toHaveLength(1)
+    expect(await backend.stream('GetVoiceConnections', { guild_ids: ['6'] })).toEqual([])
+  })
+
   test('no limit was broken in the simulator’s own accounting', () => {
     expect(world.sim.gateway.commands.broken()).toEqual([])
   })
@@ -154,22 +173,28 @@ describe('refusals', () => {
       await expect(other.call('UpdateVoiceState', { guild_id })).rejects.toMatchObject({
         code: status.UNAUTHENTICATED,
       })
-      await expect(other.stream('RequestGuildMembers', { guild_id })).rejects.toMatchObject({
-        code: status.UNAUTHENTICATED,
-      })
+      for (const method of ['RequestGuildMembers', 'GetVoiceConnections']) {
+        await expect(other.stream(method, {})).rejects.toMatchObject({
+          code: status.UNAUTHENTICATED,
+        })
+      }
       expect(got(4)).toEqual(before)
       other.close()
     }
   })
 
   test('a whole list without its intent, and a worker that is gone, say so', async () => {
-    const other = await startCommandsWorld(INTENTS.GUILDS)
+    const other = await startCommandsWorld({ intents: INTENTS.GUILDS, backendToken: null })
     const client = new Backend(other.workers[0]!.peer.address)
     try {
       const guild_id = other.guild(1).toString()
       expect(await client.stream('RequestGuildMembers', { guild_id })).toMatchObject([
         { outcome: 'REFUSED', code: 'SERVER_INTENT_MISSING' },
       ])
+      await expect(client.stream('GetVoiceConnections', {})).rejects.toMatchObject({
+        code: status.PERMISSION_DENIED,
+        details: expect.stringContaining('-backend-token') as string,
+      })
       await other.workers[1]!.close()
       expect(await client.call('UpdateVoiceState', { guild_id })).toMatchObject({
         shard: 1,
