@@ -14,8 +14,8 @@ export interface EventFilterOptions {
   readonly events?: readonly string[] | undefined
   /** What any of these lets through; undefined = everything, but for GUILD_CREATEs that are no joins. */
   readonly rules?: readonly FilterRule[] | undefined
-  /** Lets member chunks pass although no list names them: somebody behind decides. Default false. */
-  readonly takesChunks?: boolean | undefined
+  /** Somebody behind decides on member chunks and on the classes of GUILD_CREATE. Default false. */
+  readonly isDecidedBehind?: boolean | undefined
   /** What is counted for each rule. */
   readonly destination: string
   readonly counters: Counters
@@ -40,7 +40,7 @@ interface Matcher {
  */
 export class EventFilter {
   readonly #events: ReadonlySet<string> | undefined
-  readonly #takesChunks: boolean
+  readonly #isDecidedBehind: boolean
   /** Undefined: no rules. */
   readonly #matchers: readonly Matcher[] | undefined
   readonly #left: Counter
@@ -48,11 +48,11 @@ export class EventFilter {
   readonly #fields = new EventFields()
 
   constructor(options: EventFilterOptions) {
-    const { events, rules, takesChunks = false, destination, counters } = options
+    const { events, rules, isDecidedBehind = false, destination, counters } = options
     const counterOf = (rule: string): Counter =>
       counters.counter('gateway_push_filter_events_total', { destination, rule })
     this.#events = events === undefined ? undefined : new Set(events)
-    this.#takesChunks = takesChunks
+    this.#isDecidedBehind = isDecidedBehind
     this.#matchers = rules?.map((rule) => ({
       rule: new RuleMatcher(rule),
       passed: counterOf(rule.name),
@@ -66,11 +66,11 @@ export class EventFilter {
     const decision = this.#names.get(eventName) ?? this.#decide(eventName)
     if (!decision.isWanted) return false
     if (eventName === 'GUILD_MEMBERS_CHUNK') {
-      if (this.#takesChunks || guildClass === 'requested') return true
+      if (this.#isDecidedBehind || guildClass === 'requested') return true
       if (!decision.isListed) return false
     }
     if (this.#matchers === undefined) {
-      return eventName !== 'GUILD_CREATE' || guildClass === 'joined'
+      return eventName !== 'GUILD_CREATE' || guildClass === 'joined' || this.#isDecidedBehind
     }
     if (this.#isTakenByRule(event, decision.matchers)) return true
     this.#left.value++

@@ -22,6 +22,7 @@ const TAG_CLASS = 0x32
 const TAG_RECEIVED_AT = 0x38
 const TAG_ENCODING = 0x40
 const TAG_D = 0x4a
+const TAG_NUMBER = 0x50
 const ENCODING_JSON = 1
 /** Of 64 bits, 7 in each byte. */
 export const VARINT_BYTES_MAX = 10
@@ -97,10 +98,37 @@ export function termEnd(message: Uint8Array): number {
   }
 }
 
-/** The same message with `d` as the given JSON text. */
-export function jsonMessage(message: Uint8Array, json: Uint8Array): Buffer {
+/** Text of `class` in a written message; '' when it has none. */
+export function classIn(message: Buffer): string {
+  let pos = termEnd(message)
+  while (pos < message.length) {
+    const tag = message[pos++]!
+    let value = 0
+    let unit = 1
+    for (;;) {
+      const byte = message[pos++]!
+      value += (byte & 0x7f) * unit
+      if (byte < 0x80) break
+      unit *= 128
+    }
+    if ((tag & 7) !== 2) continue
+    if (tag === TAG_CLASS) return message.toString('latin1', pos, pos + value)
+    pos += value
+  }
+  return ''
+}
+
+/** A copy of a written message, with its number. */
+export function numberedMessage(message: Uint8Array, number: number): Buffer {
+  const out = Buffer.allocUnsafe(message.length + 1 + VARINT_BYTES_MAX)
+  out.set(message)
+  return out.subarray(0, writeNumber(out, message.length, TAG_NUMBER, number))
+}
+
+/** The same with `d` as the given JSON text. */
+export function jsonMessage(message: Uint8Array, json: Uint8Array, number: number): Buffer {
   const rest = message.subarray(termEnd(message))
-  const out = Buffer.allocUnsafe(1 + 10 + json.length + rest.length + 2)
+  const out = Buffer.allocUnsafe(2 * (1 + VARINT_BYTES_MAX) + json.length + rest.length + 2)
   out[0] = TAG_D
   let pos = writeVarint(out, 1, json.length)
   out.set(json, pos)
@@ -109,7 +137,7 @@ export function jsonMessage(message: Uint8Array, json: Uint8Array): Buffer {
   pos += rest.length
   out[pos++] = TAG_ENCODING
   out[pos++] = ENCODING_JSON
-  return out.subarray(0, pos)
+  return out.subarray(0, writeNumber(out, pos, TAG_NUMBER, number))
 }
 
 function writeText(bytes: Buffer, pos: number, tag: number, text: Buffer): number {

@@ -48,7 +48,7 @@ export interface PushDrop {
   readonly sessionId: string
   readonly sequence: number
   readonly eventName: string
-  /** `queue_full`, `age`, `event_name`, `event_names_max`, `encoding`, `refused`: docs/metrics.md. */
+  /** `queue_full`, `age`, `event_name`, `event_names_max`, `encoding`, `refused`, `slow_subscriber`: docs/metrics.md. */
   readonly cause: string
 }
 

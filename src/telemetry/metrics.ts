@@ -262,7 +262,7 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
   gateway_push_dropped_events_total: {
     labels: 'destination, event, cause',
     meaning:
-      'Events that the destination wanted and will not get: `queue_full`, `age` (waited longer than `-queue-age-max`), `event_name`, `event_names_max`, `encoding`, `refused`, `no_subscriber`.',
+      'Events that the destination wanted and will not get: `queue_full`, `age` (waited longer than `-queue-age-max`), `event_name`, `event_names_max`, `encoding`, `refused`, `slow_subscriber`, `no_subscriber`.',
   },
   gateway_push_filter_events_total: {
     labels: 'destination, rule',
@@ -286,6 +286,14 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
   gateway_push_stream_length: {
     labels: 'destination, stream',
     meaning: 'Length of the Redis stream, as the last flush answered it.',
+  },
+  gateway_push_subscriptions: {
+    labels: 'destination',
+    meaning: 'Durable subscriptions of gRPC Consume, with and without a stream.',
+  },
+  gateway_push_subscription_dropped_events_total: {
+    labels: 'destination, subscription',
+    meaning: 'Events that a durable subscription with SLOW_POLICY_DROP_OLDEST was too slow for.',
   },
   gateway_push_subscribers: { labels: 'destination', meaning: 'Connected gRPC subscribers.' },
   gateway_push_subscribers_cut_total: {

@@ -1,4 +1,5 @@
 import {
+  type ClientDuplexStream,
   type ClientReadableStream,
   credentials,
   loadPackageDefinition,
@@ -25,6 +26,7 @@ export interface WireEvent {
   readonly received_at: string
   readonly encoding: string
   readonly d: Buffer
+  readonly number: string
 }
 
 export interface TestClient {
@@ -35,8 +37,14 @@ export interface TestClient {
   close(): void
 }
 
+/** A stream of Consume. */
+export interface ConsumeClient extends Omit<TestClient, 'stream'> {
+  acknowledge(number: number): void
+}
+
 export interface ListeningDestination {
   readonly destination: SubscribeDestination
+  readonly consume: (request: object) => Promise<ConsumeClient>
   readonly subscribe: (request?: object) => Promise<TestClient>
   readonly close: () => Promise<void>
 }
@@ -69,15 +77,37 @@ export async function listen(given: Partial<SubscribeOptions> = {}): Promise<Lis
   const loaded = loadPackageDefinition(
     loadSync(service.protoFile, { keepCase: true, longs: String, enums: String, defaults: true }),
   ) as unknown as { gateway: { Events: ServiceClientConstructor } }
-  const clients: TestClient[] = []
+  const clients: { close(): void }[] = []
+  const connect = (): InstanceType<ServiceClientConstructor> =>
+    new loaded.gateway.Events(`127.0.0.1:${port}`, credentials.createInsecure(), {
+      'grpc.max_receive_message_length': -1,
+      // A connection of its own, as another process would have.
+      'grpc.use_local_subchannel_pool': 1,
+    })
   return {
     destination,
+    async consume(request) {
+      const client = connect()
+      const stream = client['Consume']!() as ClientDuplexStream<object, WireEvent>
+      const events: WireEvent[] = []
+      stream.on('data', (event: WireEvent) => events.push(event))
+      const ended = new Promise<ServiceError>((resolve) => stream.on('error', resolve))
+      stream.write({ subscribe: request })
+      await Promise.race([new Promise((resolve) => stream.once('metadata', resolve)), ended])
+      const made: ConsumeClient = {
+        events,
+        ended,
+        acknowledge: (number) => void stream.write({ acknowledge: number }),
+        close: () => {
+          stream.cancel()
+          client.close()
+        },
+      }
+      clients.push(made)
+      return made
+    },
     async subscribe(request = {}) {
-      const client = new loaded.gateway.Events(`127.0.0.1:${port}`, credentials.createInsecure(), {
-        'grpc.max_receive_message_length': -1,
-        // A connection of its own, as another process would have.
-        'grpc.use_local_subchannel_pool': 1,
-      })
+      const client = connect()
       const stream = client['Subscribe']!(request) as ClientReadableStream<WireEvent>
       const events: WireEvent[] = []
       stream.on('data', (event: WireEvent) => events.push(event))

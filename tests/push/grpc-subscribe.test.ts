@@ -59,6 +59,7 @@ describe('gRPC Subscribe', () => {
     )
     await until(() => events.length === 1)
     expect({ ...events[0], d: decodeTerm(events[0]!.d) }).toEqual({
+      number: '1',
       t: 'GUILD_CREATE',
       s: '5000000000',
       shard: 3,
@@ -269,9 +270,8 @@ describe('gRPC Subscribe', () => {
 describe('gRPC Subscribe, in time', () => {
   const anything = {
     name: 'bot',
-    events: undefined,
-    shards: undefined,
-    guildIds: undefined,
+    filter: { name: '' },
+    durable: null,
     encoding: 'etf',
     unknownEvents: [],
   } as const

@@ -1,8 +1,9 @@
 import { ByteBuffer, termToJson } from '../../etf/index.ts'
 import type { EventNames } from '../event-names.ts'
 import type { EventQueue } from '../event-queue.ts'
-import { jsonMessage, termEnd, termStart } from '../event-message.ts'
-import { GuildReader } from '../guild-reader.ts'
+import type { SubscriptionFilter } from './subscription-filter.ts'
+import { EventFields } from '../event-fields.ts'
+import { classIn, jsonMessage, numberedMessage, termEnd, termStart } from '../event-message.ts'
 
 /**
  * The ready events of a queue in their order, which all subscribers read, each at its own pace:
@@ -13,12 +14,13 @@ import { GuildReader } from '../guild-reader.ts'
  * Messages are made once for all subscribers of an encoding, and kept until the last one is done.
  */
 const SIZE_MIN = 1024
-/** What became of an event: nobody had it yet, somebody has it, somebody's encoding failed. */
+/** What became of an event: nobody had it yet, somebody has it, somebody's encoding failed, somebody was too slow. */
 const OPEN = 0
 const TAKEN = 1
 const FAILED = 2
-export type Outcome = 'open' | 'taken' | 'failed'
-const OUTCOMES: readonly Outcome[] = ['open', 'taken', 'failed']
+const SKIPPED = 3
+export type Outcome = 'open' | 'taken' | 'failed' | 'skipped'
+const OUTCOMES: readonly Outcome[] = ['open', 'taken', 'failed', 'skipped']
 
 export class EventWindow {
   /** Ordinal of the oldest event. */
@@ -36,7 +38,9 @@ export class EventWindow {
   #etf: (Buffer | undefined)[] = []
   #json: (Buffer | null | undefined)[] = []
   #bytes = 0
-  readonly #guilds = new GuildReader()
+  readonly #fields = new EventFields()
+  /** Whose fields #fields has. */
+  #fieldsOf = -1
 
   /** @param max what the window takes over at most: the rest stays in the queue, where a policy reaches it. */
   constructor(
@@ -69,30 +73,34 @@ export class EventWindow {
     return this.end > before
   }
 
-  nameOf(ordinal: number): number {
-    return this.#queue.nameOf(this.#slot(ordinal))
-  }
-
-  shardOf(ordinal: number): number {
-    return this.#queue.shardOf(this.#slot(ordinal))
-  }
-
-  /** The guild that the event belongs to; null for none. */
-  guildOf(ordinal: number): bigint | null {
+  /** Whether the filter lets an event of the window through. */
+  isTakenBy(filter: SubscriptionFilter, ordinal: number): boolean {
     const slot = this.#slot(ordinal)
-    const message = this.#stored(slot)
-    const eventName = this.#names.names[this.#queue.nameOf(slot)]!
-    return this.#guilds.read(eventName, message, termStart(message), termEnd(message))
+    const name = this.#queue.nameOf(slot)
+    const eventName = this.#names.names[name]!
+    const hasClass = eventName === 'GUILD_CREATE' || eventName === 'GUILD_DELETE'
+    const guildClass = hasClass ? classIn(this.#stored(slot)) : ''
+    if (!filter.takesEnvelope(name, eventName, guildClass, this.#queue.shardOf(slot))) return false
+    if (!filter.needsFields) return true
+    if (this.#fieldsOf !== ordinal) {
+      const message = this.#stored(slot)
+      this.#fields.read(eventName, message, termStart(message), termEnd(message))
+      this.#fieldsOf = ordinal
+    }
+    return filter.takesFields(this.#fields)
   }
 
-  /** The event as gateway.Event; null when `d` cannot be written as JSON. The buffer stays as it is. */
+  /**
+   * The event as gateway.Event, its number one above its ordinal; null when `d` cannot be written as JSON. Made once,
+   * whoever asks. The buffer stays as it is.
+   */
   message(ordinal: number, encoding: 'etf' | 'json'): Buffer | null {
     const index = ordinal & this.#mask
     const stored = this.#stored(this.#slots[index]!)
-    if (encoding === 'etf') return (this.#etf[index] ??= Buffer.from(stored))
+    if (encoding === 'etf') return (this.#etf[index] ??= numberedMessage(stored, ordinal + 1))
     let json = this.#json[index]
     if (json === undefined) {
-      json = toJson(stored)
+      json = toJson(stored, ordinal + 1)
       this.#json[index] = json
     }
     return json
@@ -114,11 +122,18 @@ export class EventWindow {
     if (this.#outcome[index] === OPEN) this.#outcome[index] = FAILED
   }
 
+  /** Somebody was too slow for it. */
+  markSkipped(ordinal: number): void {
+    const index = ordinal & this.#mask
+    if (this.#outcome[index] === OPEN) this.#outcome[index] = SKIPPED
+  }
+
   /** Frees the oldest event; the slot is the caller's to finish. */
   shift(): { readonly slot: number; readonly outcome: Outcome } {
     const index = this.base++ & this.#mask
     this.#etf[index] = undefined
     this.#json[index] = undefined
+    if (this.#fieldsOf < this.base) this.#fieldsOf = -1
     return { slot: this.#slots[index]!, outcome: OUTCOMES[this.#outcome[index]!]! }
   }
 
@@ -156,12 +171,12 @@ export class EventWindow {
   }
 }
 
-function toJson(message: Buffer): Buffer | null {
+function toJson(message: Buffer, number: number): Buffer | null {
   const out = new ByteBuffer()
   try {
     termToJson(message, termStart(message), termEnd(message), out)
   } catch {
     return null
   }
-  return jsonMessage(message, out.bytes.subarray(0, out.length))
+  return jsonMessage(message, out.bytes.subarray(0, out.length), number)
 }

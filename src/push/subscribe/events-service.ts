@@ -1,17 +1,31 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type {
+  ServerDuplexStream,
   ServerWritableStream,
   ServiceDefinition,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import { Metadata, status } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
-import type { SubscribeDestination } from './destination.ts'
-import { readSubscribeRequest, type SubscribeRequest } from './subscribe-request.ts'
-import type { EventStream } from './subscriber.ts'
+import type { StreamLink, SubscribeDestination } from './destination.ts'
+import {
+  readSubscribeRequest,
+  type SubscribeRequest,
+  type Subscription,
+} from './subscribe-request.ts'
+import type { EventStream } from './reader.ts'
 
 const SERVICE = 'gateway.Events'
+
+type SubscribeCall = ServerWritableStream<SubscribeRequest, Buffer>
+type ConsumeCall = ServerDuplexStream<ConsumeRequest, Buffer>
+
+/** gateway.ConsumeRequest as proto-loader hands it over. */
+interface ConsumeRequest {
+  readonly subscribe?: SubscribeRequest | null
+  readonly acknowledge?: string
+}
 
 /** `gateway.Events` for the gateway's gRPC listener. */
 export interface EventsService {
@@ -29,44 +43,73 @@ export function eventsService(destination: SubscribeDestination): EventsService 
     longs: String,
     enums: String,
     defaults: true,
+    oneofs: true,
   })
   const definition = loaded[SERVICE] as ServiceDefinition
-  const subscribe = definition['Subscribe']!
+  const { Subscribe: subscribe, Consume: consume } = definition
+  // Events are encoded before they come here.
+  const responseSerialize = (message: Buffer): Buffer => message
   return {
     name: SERVICE,
-    // Events are encoded before they come here.
     definition: {
       ...definition,
-      Subscribe: { ...subscribe, responseSerialize: (message: Buffer) => message },
+      Subscribe: { ...subscribe!, responseSerialize },
+      Consume: { ...consume!, responseSerialize },
     },
     implementation: {
-      Subscribe: (call: ServerWritableStream<SubscribeRequest, Buffer>): void => {
-        const stream = eventStream(call)
-        const subscription = readSubscribeRequest(call.request)
-        if (typeof subscription === 'string') {
-          stream.end(status.INVALID_ARGUMENT, subscription)
-          return
-        }
-        const link = destination.subscribe(subscription, stream)
-        if (link === null) return
-        // Tells the client that it is subscribed, before the first event.
-        call.sendMetadata(new Metadata())
-        let isGone = false
-        const onGone = (): void => {
-          if (isGone) return
-          isGone = true
-          link.onGone()
-        }
-        call.on('drain', link.onDrain)
-        call.on('cancelled', onGone)
-        call.on('close', onGone)
+      Subscribe: (call: SubscribeCall): void => {
+        open(destination, call, readSubscribeRequest(call.request, false))
+      },
+      Consume: (call: ConsumeCall): void => {
+        let link: StreamLink | null | undefined
+        call.on('data', ({ subscribe: request, acknowledge }: ConsumeRequest) => {
+          const number = Number(acknowledge ?? 0)
+          if (link !== undefined) {
+            if (number > 0) link?.onAcknowledge(number)
+            return
+          }
+          const subscription =
+            request === undefined || request === null
+              ? 'the first message of Consume needs `subscribe`'
+              : readSubscribeRequest(request, true)
+          link = open(destination, call, subscription)
+        })
+        // Who sends no more acknowledges no more.
+        call.on('end', () => call.end())
       },
     },
     protoFile,
   }
 }
 
-function eventStream(call: ServerWritableStream<SubscribeRequest, Buffer>): EventStream {
+/** @returns null when the stream was ended. */
+function open(
+  destination: SubscribeDestination,
+  call: SubscribeCall | ConsumeCall,
+  subscription: Subscription | string,
+): StreamLink | null {
+  const stream = eventStream(call)
+  if (typeof subscription === 'string') {
+    stream.end(status.INVALID_ARGUMENT, subscription)
+    return null
+  }
+  const link = destination.subscribe(subscription, stream)
+  if (link === null) return null
+  // Tells the client that it is subscribed, before the first event.
+  call.sendMetadata(new Metadata())
+  let isGone = false
+  const onGone = (): void => {
+    if (isGone) return
+    isGone = true
+    link.onGone()
+  }
+  call.on('drain', () => link.onDrain())
+  call.on('cancelled', onGone)
+  call.on('close', onGone)
+  return link
+}
+
+function eventStream(call: SubscribeCall | ConsumeCall): EventStream {
   return {
     write: (message, onWritten) => call.write(message, onWritten),
     // grpc-js makes the status of an 'error' the status of the call.
