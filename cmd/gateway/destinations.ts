@@ -14,87 +14,111 @@ import {
   redisStream,
   StdoutDestination,
   SubscribeDestination,
+  type Wanted,
 } from '../../src/push/index.ts'
 
-export interface WiredDestinations {
-  readonly destinations: readonly Destination[]
-  /** The one that the gRPC listener serves; null for none. */
-  readonly subscribe: SubscribeDestination | null
-  readonly close: () => void
+export interface DestinationDeps {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly counters: Counters
+  /** What Redis shows of the connections. */
+  readonly connectionName: string
+  /** A new lane of the acknowledgement marks. */
+  readonly lane: () => AckLane
+  /** What is outstanding in a lane holds nothing back any more. */
+  readonly removeLane: (lane: AckLane) => void
+  readonly onDrop: (drop: PushDrop) => void
 }
 
-export function createDestinations(
-  configs: readonly DestinationConfig[],
-  deps: {
-    readonly clock: Clock
-    readonly random: Random
-    readonly log: Log
-    readonly counters: Counters
-    /** What Redis shows of the connections. */
-    readonly connectionName: string
-    /** A new lane of the acknowledgement marks. */
-    readonly lane: () => AckLane
-    readonly onDrop: (drop: PushDrop) => void
-  },
-): WiredDestinations {
-  const { connectionName, lane, ...common } = deps
-  const optional: OptionalAcks[] = []
-  let subscribe: SubscribeDestination | null = null
-  const destinations = configs.map((config): Destination => {
-    const { name, address, isRequired } = config
-    let acks: AckLanes = { direct: lane(), afterCache: lane() }
-    if (!isRequired) {
-      const optionalAcks = new OptionalAcks({ ...common, destination: name, acks })
-      optional.push(optionalAcks)
-      acks = optionalAcks.lanes
-    }
-    const options = {
-      ...common,
-      name,
-      isRequired,
-      limits: {
-        eventsMax: config.queueEventsMax,
-        bytesMax: config.queueBytesMax,
-        ageMaxMs: config.queueAgeMaxSeconds * 1000,
-      },
-      whenFull: config.whenFull,
-      ...(config.events === null ? {} : { events: [...config.events] }),
-      ...(config.rules === null ? {} : { rules: config.rules }),
-      acks,
-    }
-    if (config.kind === 'stdout') {
-      return new StdoutDestination({ ...options, payload: config.payload, output: openStdout() })
-    }
-    if (config.grpcPush !== null) return grpcPush(config, config.grpcPush, options)
-    if (address === null) return (subscribe = new SubscribeDestination(options))
-    const redis = {
-      ...options,
-      address: address.reveal(),
-      connectionName,
-      keyPrefix: config.prefix,
-      encoding: config.encoding,
-    }
-    const { stream } = config
-    if (stream === null) return redisList({ ...redis, payload: config.payload })
-    return redisStream({
-      ...redis,
-      split:
-        stream.split === 'guild'
-          ? { by: 'guild', partitions: stream.partitions }
-          : { by: stream.split },
-      trim: {
-        ...(stream.entriesMax === null ? {} : { entriesMax: stream.entriesMax }),
-        ...(stream.ageSecondsMax === null ? {} : { ageSecondsMax: stream.ageSecondsMax }),
-      },
-    })
-  })
-  return {
-    destinations,
-    subscribe,
-    close: () => {
-      for (const acks of optional) acks.close()
-    },
+/** A destination with what belongs to it outside of the room. */
+export interface WiredDestination {
+  readonly config: DestinationConfig
+  readonly destination: Destination
+  /** After its drain: it holds no acknowledgement back any more. */
+  readonly release: () => void
+}
+
+/** @throws PushError for an address or a certificate that cannot be used. */
+export function wireDestination(
+  config: DestinationConfig,
+  deps: DestinationDeps,
+): WiredDestination {
+  const lanes = { direct: deps.lane(), afterCache: deps.lane() }
+  let optional: OptionalAcks | undefined
+  const release = (): void => {
+    optional?.close()
+    deps.removeLane(lanes.direct)
+    deps.removeLane(lanes.afterCache)
   }
+  if (!config.isRequired) {
+    optional = new OptionalAcks({ ...deps, destination: config.name, acks: lanes })
+  }
+  try {
+    const destination = createDestination(config, optional?.lanes ?? lanes, deps)
+    return { config, destination, release }
+  } catch (error) {
+    release()
+    throw error
+  }
+}
+
+/** What of the configuration may change in flight. */
+export function wantedOf({ events, rules }: DestinationConfig): Wanted {
+  return {
+    events: events === null ? undefined : [...events],
+    rules: rules ?? undefined,
+  }
+}
+
+function createDestination(
+  config: DestinationConfig,
+  acks: AckLanes,
+  deps: DestinationDeps,
+): Destination {
+  const { name, address, isRequired, stream } = config
+  const { connectionName, clock, random, log, counters, onDrop } = deps
+  const options = {
+    clock,
+    random,
+    log,
+    counters,
+    onDrop,
+    name,
+    isRequired,
+    limits: {
+      eventsMax: config.queueEventsMax,
+      bytesMax: config.queueBytesMax,
+      ageMaxMs: config.queueAgeMaxSeconds * 1000,
+    },
+    whenFull: config.whenFull,
+    ...wantedOf(config),
+    acks,
+  }
+  if (config.kind === 'stdout') {
+    return new StdoutDestination({ ...options, payload: config.payload, output: openStdout() })
+  }
+  if (config.grpcPush !== null) return grpcPush(config, config.grpcPush, options)
+  if (address === null) return new SubscribeDestination(options)
+  const redis = {
+    ...options,
+    address: address.reveal(),
+    connectionName,
+    keyPrefix: config.prefix,
+    encoding: config.encoding,
+  }
+  if (stream === null) return redisList({ ...redis, payload: config.payload })
+  return redisStream({
+    ...redis,
+    split:
+      stream.split === 'guild'
+        ? { by: 'guild', partitions: stream.partitions }
+        : { by: stream.split },
+    trim: {
+      ...(stream.entriesMax === null ? {} : { entriesMax: stream.entriesMax }),
+      ...(stream.ageSecondsMax === null ? {} : { ageSecondsMax: stream.ageSecondsMax }),
+    },
+  })
 }
 
 /** At most this many bytes are under way to a consumer. */

@@ -31,7 +31,7 @@ const NAMED_MAX = 20
 export interface GatewayHealthDeps {
   readonly clock: Clock
   readonly shards: () => readonly ShardStatus[]
-  readonly destinations: readonly DestinationConfig[]
+  readonly destinations: () => readonly DestinationConfig[]
   readonly stats: () => readonly DestinationStats[]
   /** Answers when the database does. */
   readonly askDatabase: () => Promise<unknown>
@@ -110,7 +110,7 @@ export class GatewayHealth implements Health {
   #destinations(): HealthCheck {
     const isUp = new Map(this.#deps.stats().map((stats) => [stats.destination, stats.isUp]))
     // Subscribers come to the gateway: without one there is nothing that could be reached.
-    const asked = this.#deps.destinations.filter(({ kind }) => kind !== 'grpc-subscribe')
+    const asked = this.#deps.destinations().filter(({ kind }) => kind !== 'grpc-subscribe')
     const away = asked.filter(({ name }) => isUp.get(name) !== true)
     const awayRequired = away.filter(({ isRequired }) => isRequired).map(({ name }) => name)
     return {

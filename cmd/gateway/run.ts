@@ -32,6 +32,9 @@ export async function main(
     const { config } = command
     const log = createLog({ level: config.logLevel, isJson: config.isProd })
     let stop = (_signal: NodeJS.Signals): Promise<void> => Promise.resolve()
+    let reload = (): void => log.info('SIGHUP: the file of -destinations was just read', {})
+    // Without the file nothing can be read again, and SIGHUP ends a process as it ever does.
+    if (config.isReloadable) process.on('SIGHUP', () => reload())
     stopOnDefect((error) => {
       log.error('a defect of the program: stopping, please report it', {
         error: error instanceof Error ? error.stack : error,
@@ -55,6 +58,7 @@ export async function main(
         write: (line) => process.stderr.write(`${line}\n`),
       })
       stop = (signal) => parent.stop(signal)
+      reload = () => parent.reload()
       await parent.start()
       await parent.fatal
       process.exitCode = 1
@@ -68,9 +72,14 @@ export async function main(
       random: systemRandom,
       log,
       metrics: createMetrics(),
+      readDestinations: () => {
+        const again = readGatewayConfig(argv, env)
+        return again.kind === 'run' ? again.config.destinations : config.destinations
+      },
       signal: stopping.signal,
     })
     stop = () => gateway.stop()
+    reload = () => void gateway.reload()
     if (stopping.signal.aborted) return
     const fatal = await gateway.fatal
     process.exitCode = 1

@@ -19,9 +19,9 @@ import {
   VoiceStore,
 } from '../../src/cache/index.ts'
 import { IdentifyBudget, MemoryIdentifyGate } from '../../src/cluster/index.ts'
-import { ConfigError, type GatewayConfig } from '../../src/config/index.ts'
+import { ConfigError, type DestinationConfig, type GatewayConfig } from '../../src/config/index.ts'
 import { GATEWAY_VERSION, intentNames, userIdOfToken } from '../../src/discord/index.ts'
-import { CommandList, eventsService, Push } from '../../src/push/index.ts'
+import { CommandList, eventsService, Push, SubscribeDestination } from '../../src/push/index.ts'
 import {
   advertisedAddress,
   Commands,
@@ -50,7 +50,8 @@ import { openCluster } from './cluster.ts'
 import { ManagerControl } from './control.ts'
 import { GatewayHealth } from './health.ts'
 import { ProcessFleetControl } from './fleet-control.ts'
-import { createDestinations } from './destinations.ts'
+import { wireDestination, type WiredDestination } from './destinations.ts'
+import { DestinationsReload } from './reload.ts'
 
 export interface GatewayDeps {
   readonly version: string
@@ -58,6 +59,8 @@ export interface GatewayDeps {
   readonly random: Random
   readonly log: Log
   readonly metrics: Metrics
+  /** As the configuration says now. @throws ConfigError */
+  readonly readDestinations: () => readonly DestinationConfig[]
   /** Ends the start-up. */
   readonly signal: AbortSignal
 }
@@ -65,6 +68,8 @@ export interface GatewayDeps {
 export interface RunningGateway {
   /** Resolves when Discord closed a shard for good. */
   readonly fatal: Promise<ShardError>
+  /** Reads the destinations again. */
+  reload(): Promise<void>
   /** Stops reading, flushes, saves, closes resumably; within 10 s whatever hangs. */
   stop(): Promise<void>
 }
@@ -73,6 +78,8 @@ export interface RunningGateway {
 const CACHE_DRAIN_MS = 2000
 const PUSH_DRAIN_MS = 2000
 const CLOSE_MS = 1000
+/** A destination that a reload removes delivers what it can within this. */
+const REMOVED_DRAIN_MS = 10_000
 /** A session is stored when the cache has taken its READY; the shard tries again when that takes longer. */
 const READY_FLUSH_MS = 1500
 /** A permit does not wait longer for Discord's word on the budget; the recorded identifies count then. */
@@ -158,14 +165,28 @@ async function start(
   })
   let markMissed: (shardId: number) => void = () => undefined
   const marks = new AckMarks(shardCount)
-  const { destinations, subscribe, close } = createDestinations(config.destinations, {
+  const wire = (destination: DestinationConfig): WiredDestination =>
+    wireDestination(destination, {
+      ...common,
+      connectionName: worker,
+      lane: () => marks.lane(),
+      removeLane: (lane) => marks.remove(lane),
+      onDrop: (drop) => gaps.drop(drop),
+    })
+  const wired = config.destinations.map(wire)
+  const subscribe = wired
+    .map(({ destination }) => destination)
+    .find((destination) => destination instanceof SubscribeDestination)
+  const push = new Push(wired.map(({ destination }) => destination))
+  const { readDestinations: read } = deps
+  const destinations = new DestinationsReload(wired, {
     ...common,
-    connectionName: worker,
-    lane: () => marks.lane(),
-    onDrop: (drop) => gaps.drop(drop),
+    read,
+    wire,
+    push,
+    drainMs: REMOVED_DRAIN_MS,
   })
-  closers.push(() => Promise.resolve(close()))
-  const push = new Push(destinations)
+  closers.push(() => Promise.resolve(destinations.close()))
   closers.push(async () => void (await push.drain(0)))
   await push.start()
 
@@ -356,7 +377,7 @@ async function start(
           voice: new VoiceReader(database, seal),
           log,
         }),
-        ...(subscribe === null ? [] : [eventsService(subscribe)]),
+        ...(subscribe === undefined ? [] : [eventsService(subscribe)]),
       ],
       clock,
       log,
@@ -369,7 +390,7 @@ async function start(
     const health = new GatewayHealth({
       clock,
       shards: () => manager.status(),
-      destinations: config.destinations,
+      destinations: () => destinations.configs,
       stats: () => push.stats(),
       askDatabase: () => database.query('select 1'),
       guildsAwaited: () => lifecycle.awaitedCount(clock.now()),
@@ -422,6 +443,7 @@ async function start(
   return {
     fatal,
     stop: () => (stopped ??= stop()),
+    reload: () => destinations.reload(),
   }
 
   async function stop(): Promise<void> {

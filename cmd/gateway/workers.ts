@@ -118,6 +118,11 @@ export class WorkerParent {
     log.info('started workers', { workers: this.#workers.length })
   }
 
+  /** Each worker reads the destinations again. */
+  reload(): void {
+    for (const { child } of this.#workers) child?.kill('SIGHUP')
+  }
+
   /** Passes the signal on, and waits for all of them. */
   async stop(signal: NodeJS.Signals): Promise<void> {
     this.#stopping.abort()

@@ -20,6 +20,8 @@ export interface GatewayConfig {
   readonly cacheKinds: readonly StateKind[]
   /** At least one. */
   readonly destinations: readonly DestinationConfig[]
+  /** Whether they stand in a file, which may be read again. */
+  readonly isReloadable: boolean
   readonly name: string
   readonly podId: string
   /** Null: the fleet's stored count, else Discord's recommendation. */
@@ -144,6 +146,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       dataDir: text('data'),
       cacheKinds: parseCacheKinds(text('cache')),
       destinations: readDestinations(values, given, env),
+      isReloadable: given.has('destinations'),
       name: text('name'),
       podId: text('podId'),
       shardCount,

@@ -43,7 +43,7 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
     kind: 'text',
     default: '',
     sentence:
-      'A file (YAML or JSON) with any number of destinations instead of -redis; see consumers.md.',
+      'A file (YAML or JSON) with any number of destinations instead of -redis; SIGHUP reads it again. See consumers.md.',
   },
   {
     flag: 'stdout',

@@ -21,6 +21,9 @@ export interface EventFilterOptions {
   readonly counters: Counters
 }
 
+/** What of a filter may change while the program runs. */
+export type Wanted = Pick<EventFilterOptions, 'events' | 'rules'>
+
 /** What an event's name decides: whether it is wanted, and which rules may let it through. */
 interface NameDecision {
   readonly isWanted: boolean
@@ -39,6 +42,7 @@ interface Matcher {
  * there before the reconnect) is not pushed, unless a rule asks for its class.
  */
 export class EventFilter {
+  readonly #options: EventFilterOptions
   readonly #events: ReadonlySet<string> | undefined
   readonly #isDecidedBehind: boolean
   /** Undefined: no rules. */
@@ -49,6 +53,7 @@ export class EventFilter {
 
   constructor(options: EventFilterOptions) {
     const { events, rules, isDecidedBehind = false, destination, counters } = options
+    this.#options = options
     const counterOf = (rule: string): Counter =>
       counters.counter('gateway_push_filter_events_total', { destination, rule })
     this.#events = events === undefined ? undefined : new Set(events)
@@ -59,6 +64,11 @@ export class EventFilter {
     }))
     // Registered only where there are rules: a series that stays at zero says nothing.
     this.#left = rules === undefined ? { value: 0 } : counterOf(NO_RULE)
+  }
+
+  /** The same for other events. */
+  with({ events, rules }: Wanted): EventFilter {
+    return new EventFilter({ ...this.#options, events, rules })
   }
 
   wants(event: PushEvent): boolean {

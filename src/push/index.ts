@@ -1,5 +1,6 @@
 export { PushError } from './errors.ts'
 export type { QueueLimits } from './event-queue.ts'
+export type { Wanted } from './event-filter.ts'
 export type { FilterRule } from './filter-rule.ts'
 export { GrpcPushDestination } from './grpc-push/destination.ts'
 export type { GrpcPushOptions } from './grpc-push/destination.ts'

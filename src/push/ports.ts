@@ -1,3 +1,4 @@
+import type { Wanted } from './event-filter.ts'
 /**
  * What the room takes and gives, by shape: the shard's dispatch comes in, acknowledgements and drops go
  * out, and every kind of destination looks the same from outside.
@@ -90,7 +91,10 @@ export interface Destination {
   onFreed: () => void
   push(event: PushEvent, lane: number, ticket: number): void
   settle(lane: number, ticket: number): void
-  start(): Promise<void>
+  /** @param waits whether it resolves only when it is reached; default: where it is required. */
+  start(waits?: boolean): Promise<void>
+  /** From now on other events are wanted; what is held stays. */
+  setWanted(wanted: Wanted): void
   /** Delivers what it can within the time, then closes. */
   drain(deadlineMs: number): Promise<Undelivered>
   stats(): DestinationStats

@@ -1,17 +1,30 @@
 import type { Destination, DestinationStats, PushEvent, Undelivered } from './ports.ts'
 
 interface RoomWaiter {
-  readonly full: readonly Destination[]
+  full: readonly Destination[]
   readonly resolve: () => void
 }
 
 /** All destinations of a gateway together. */
 export class Push {
-  readonly #destinations: readonly Destination[]
-  readonly #blocking: readonly Destination[]
+  #destinations: readonly Destination[] = []
+  #blocking: readonly Destination[] = []
   readonly #waiters = new Set<RoomWaiter>()
 
   constructor(destinations: readonly Destination[]) {
+    this.#set(destinations)
+  }
+
+  /** From the next event on `destinations` are all; who is no longer among them is the caller's to drain. */
+  replace(destinations: readonly Destination[]): void {
+    this.#set(destinations)
+    for (const waiter of this.#waiters) {
+      waiter.full = waiter.full.filter((destination) => destinations.includes(destination))
+    }
+    this.#onFreed()
+  }
+
+  #set(destinations: readonly Destination[]): void {
     this.#destinations = destinations
     this.#blocking = destinations.filter((destination) => destination.whenFull === 'block')
     for (const destination of this.#blocking) destination.onFreed = () => this.#onFreed()

@@ -40,7 +40,7 @@ class Lane implements AckLane {
 }
 
 export class AckMarks {
-  readonly #lanes: Lane[] = []
+  #lanes: readonly Lane[] = []
   readonly #received: Float64Array
   readonly #base: Float64Array
 
@@ -49,11 +49,16 @@ export class AckMarks {
     this.#base = new Float64Array(shardCount)
   }
 
-  /** Adds a lane; before the first event. */
+  /** Adds a lane. */
   lane(): AckLane {
     const lane = new Lane(this.#received)
-    this.#lanes.push(lane)
+    this.#lanes = [...this.#lanes, lane]
     return lane
+  }
+
+  /** What is outstanding in the lane holds nothing back any more. */
+  remove(lane: AckLane): void {
+    this.#lanes = this.#lanes.filter((one) => one !== lane)
   }
 
   /**

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
@@ -110,6 +110,17 @@ test('-destinations: each with its filter and form; one that comes up late gets 
   await until(async () => ((await lists(admins[0]!)).get('MESSAGE_CREATE') ?? 0) >= 20)
   await two!.start()
   await until(async () => ((await lists(admins[1]!, 'audit:')).get('MESSAGE_CREATE') ?? 0) >= 20)
+  const text = readFileSync(file, 'utf8')
+  writeFileSync(file, text.replace('kind: stdout', 'knd: stdout'))
+  program.kill('SIGHUP')
+  const refused = await program.line(
+    'destinations: the file is refused, the old one stays in force',
+  )
+  expect(refused['error']).toMatch(/destinations\.yaml:\d+:\d+: .*`kind`/)
+  const late = `  - {name: late, kind: redis-list, address: "${one!.url}", prefix: "late:"}\n`
+  writeFileSync(file, text + late)
+  program.kill('SIGHUP')
+  await until(async () => (await lists(admins[0]!, 'late:')).size > 0)
   sim.setRate(0)
   program.kill('SIGTERM')
   expect((await program.exited).code).toBe(0)

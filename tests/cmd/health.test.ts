@@ -38,7 +38,7 @@ function healthOf(shards: readonly ShardStatus[], deps: Partial<GatewayHealthDep
   const health = new GatewayHealth({
     clock,
     shards: () => shards,
-    destinations: [],
+    destinations: () => [],
     stats: () => [],
     askDatabase: () => Promise.resolve([]),
     guildsAwaited: () => 0,

@@ -1,5 +1,5 @@
 import type { Clock, Counter, Counters, Log, Random } from '../../base/index.ts'
-import { EventFilter, warnOfUnknownEvents } from '../event-filter.ts'
+import { EventFilter, type Wanted, warnOfUnknownEvents } from '../event-filter.ts'
 import { EventMessageWriter } from '../event-message.ts'
 import type { EventQueue, QueueLimits } from '../event-queue.ts'
 import type { FilterRule } from '../filter-rule.ts'
@@ -145,8 +145,8 @@ export class GrpcPushDestination implements Destination {
   }
 
   /** Where it is required, waits for every consumer, or with `turn` for one. */
-  async start(): Promise<void> {
-    if (!this.isRequired) return
+  async start(waits = this.isRequired): Promise<void> {
+    if (!waits) return
     const { clock, random, spread, connectTimeoutMs = CONNECT_TIMEOUT_MS } = this.#options
     const reached = this.#clients.map((client) =>
       client.reach({ timeoutMs: connectTimeoutMs, clock, random }),
@@ -160,6 +160,12 @@ export class GrpcPushDestination implements Destination {
     } catch (error) {
       throw error instanceof AggregateError ? (error.errors[0] as Error) : error
     }
+  }
+
+  setWanted(wanted: Wanted): void {
+    const { log } = this.#options
+    this.#intake.filter = this.#intake.filter.with(wanted)
+    warnOfUnknownEvents(wanted.events ?? [], log, { destination: this.name })
   }
 
   push(event: PushEvent, lane: number, ticket: number): void {

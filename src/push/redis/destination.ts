@@ -9,7 +9,7 @@ import {
   type Random,
   type Timer,
 } from '../../base/index.ts'
-import { EventFilter, warnOfUnknownEvents } from '../event-filter.ts'
+import { EventFilter, type Wanted, warnOfUnknownEvents } from '../event-filter.ts'
 import type { EventQueue, QueueLimits } from '../event-queue.ts'
 import type { FilterRule } from '../filter-rule.ts'
 import { Intake } from '../intake.ts'
@@ -186,9 +186,15 @@ export class RedisDestination implements Destination {
   }
 
   /** Waits for the server only where it is required; else it may come whenever it comes. */
-  async start(): Promise<void> {
-    if (this.isRequired) await this.#connection.connect()
+  async start(waits = this.isRequired): Promise<void> {
+    if (waits) await this.#connection.connect()
     else this.#connection.open()
+  }
+
+  setWanted(wanted: Wanted): void {
+    const { log } = this.#options
+    this.#intake.filter = this.#intake.filter.with(wanted)
+    warnOfUnknownEvents(wanted.events ?? [], log, { destination: this.name })
   }
 
   push(event: PushEvent, lane: number, ticket: number): void {

@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream'
 import type { Clock, Counter, Counters, Log } from '../../base/index.ts'
-import { EventFilter, warnOfUnknownEvents } from '../event-filter.ts'
+import { EventFilter, type Wanted, warnOfUnknownEvents } from '../event-filter.ts'
 import type { EventQueue, QueueLimits } from '../event-queue.ts'
 import type { FilterRule } from '../filter-rule.ts'
 import { Intake } from '../intake.ts'
@@ -97,6 +97,12 @@ export class StdoutDestination implements Destination {
 
   async start(): Promise<void> {
     // It is open already.
+  }
+
+  setWanted(wanted: Wanted): void {
+    const { log } = this.#options
+    this.#intake.filter = this.#intake.filter.with(wanted)
+    warnOfUnknownEvents(wanted.events ?? [], log, { destination: this.name })
   }
 
   push(event: PushEvent, lane: number, ticket: number): void {

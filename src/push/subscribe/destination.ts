@@ -1,6 +1,6 @@
 import { status } from '@grpc/grpc-js'
 import type { Clock, Counter, Counters, Log, Timer } from '../../base/index.ts'
-import { EventFilter, warnOfUnknownEvents } from '../event-filter.ts'
+import { EventFilter, type Wanted, warnOfUnknownEvents } from '../event-filter.ts'
 import type { QueueLimits } from '../event-queue.ts'
 import type { FilterRule } from '../filter-rule.ts'
 import { Intake } from '../intake.ts'
@@ -240,6 +240,12 @@ export class SubscribeDestination implements Destination {
         this.#remove(durable, 'subscriber: subscription given up', { missedEvents })
       }, keepMs),
     )
+  }
+
+  setWanted(wanted: Wanted): void {
+    const { log } = this.#options
+    this.#intake.filter = this.#intake.filter.with(wanted)
+    warnOfUnknownEvents(wanted.events ?? [], log, { destination: this.name })
   }
 
   push(event: PushEvent, lane: number, ticket: number): void {
