@@ -74,6 +74,7 @@ describe('gRPC push', () => {
       session_id: 'session-a',
       class: '',
       received_at: '1763638800123',
+      number: '0',
     })
     expect(encoding).toBe('EVENT_ENCODING_JSON')
     expect(JSON.parse(String(d))).toEqual({ content: 'x'.repeat(20) })
@@ -100,14 +101,18 @@ describe('gRPC push', () => {
     test(`${method}: nothing is lost and order is kept when the consumer crashes three times`, async () => {
       const [consumer] = await open(1, { method })
       let sequence = 0
+      const burst = method === 'stream' ? 400 : 100
       for (let crash = 0; crash < 3; crash++) {
-        for (const event of pushEvents(400, { from: sequence + 1 })) destination!.push(event, -1, 0)
-        sequence += 400
+        for (const event of pushEvents(burst, { from: sequence + 1 }))
+          destination!.push(event, -1, 0)
+        sequence += burst
         const { deliveredEvents } = destination!.stats()
         await until(() => destination!.stats().deliveredEvents > deliveredEvents + 50)
         consumer!.stop()
-        for (const event of pushEvents(100, { from: sequence + 1 })) destination!.push(event, -1, 0)
-        sequence += 100
+        for (const event of pushEvents(burst / 4, { from: sequence + 1 })) {
+          destination!.push(event, -1, 0)
+        }
+        sequence += burst / 4
         await until(() => !destination!.stats().isUp)
         await consumer!.start()
       }
