@@ -145,6 +145,8 @@ class Telling {
   /** `guild/user` of who came: what presence they have is told when it changes. */
   readonly joined = new Set<string>()
   hasLost = false
+  /** Guilds that had an outage, during which nothing is told. */
+  readonly interrupted = new Set<string>()
   readonly #database: Database
   readonly #world: RecordedRun
   readonly #shape: Shape
@@ -154,6 +156,7 @@ class Telling {
   #next = 0
   readonly #delivered: LedgerLine[] = []
   readonly #lost = new Set<LedgerLine>()
+  readonly #committed = new Set<LedgerLine>()
   /** Per shard: what a take-over resumes behind, what is committed, and the lines behind it. */
   readonly #acknowledged: number[]
   #uncommitted: LedgerLine[] = []
@@ -232,15 +235,17 @@ class Telling {
   }
 
   #note(line: LedgerLine): void {
-    if (line.t !== 'GUILD_MEMBER_ADD') return
-    const { guild_id, user } = jsonMap(readTerm(line.d!))
-    this.joined.add(`${textOf(guild_id)}/${textOf((user as JsonMap)['id'])}`)
+    if (line.t !== 'GUILD_MEMBER_ADD' && line.t !== 'GUILD_DELETE') return
+    const { id, guild_id, user } = jsonMap(readTerm(line.d!))
+    if (line.t === 'GUILD_DELETE') this.interrupted.add(textOf(id))
+    else this.joined.add(`${textOf(guild_id)}/${textOf((user as JsonMap)['id'])}`)
   }
 
   async #commit(): Promise<void> {
     await this.#gateway!.flush()
     // Sequences are saved by the second: the stored one lags behind what is committed.
     for (const line of this.#uncommitted) {
+      this.#committed.add(line)
       if (this.#happens('save')) this.#acknowledged[line.shard] = line.s
     }
     this.#uncommitted = []
@@ -259,14 +264,17 @@ class Telling {
   async #kill(): Promise<void> {
     const isRefused = this.#random() < 0.3
     // Whether a transaction under way is committed is a matter of luck, which the replay makes good.
-    await this.#gateway!.kill(!isRefused && this.#random() < 0.5)
+    const isWriting = !isRefused && this.#random() < 0.5
+    await this.#gateway!.kill(isWriting)
     const lostShard = isRefused ? below(this.#random, this.#shape.shardCount) : -1
     const sessions = new Map<number, string>()
     for (const line of this.#delivered) sessions.set(line.shard, line.session)
     for (let more = below(this.#random, 10); more > 0; more--) this.#change()
     if (isRefused) {
       this.hasLost = true
-      for (const line of this.#uncommitted) if (line.shard === lostShard) this.#lost.add(line)
+      for (const line of this.#uncommitted) {
+        if (line.shard === lostShard && !this.#committed.has(line)) this.#lost.add(line)
+      }
       this.#world.loseSession(lostShard, 0)
       // Sent or not, what came after the kill reached nobody.
       const end = this.#world.ends.at(-1)!
@@ -287,6 +295,8 @@ class Telling {
     }
     if (isRefused) this.#gateway!.miss(lostShard)
     await this.#deliver()
+    // From here on it is certain again what is committed.
+    if (isWriting) await this.#commit()
   }
 }
 
@@ -369,7 +379,7 @@ function truthFindings(run: RecordedRun, rest: RestState, told: Telling): string
       const seen = [...rest.state[table].keys()]
         .filter((key) => key.startsWith(`${guild}/`))
         .map((key) => key.slice(guild.length + 1))
-      const isSure = isComplete || (isTold && !told.hasLost)
+      const isSure = isComplete || (isTold && !told.hasLost && !told.interrupted.has(guild))
       const extra = isSure ? seen.filter((id) => !real.has(id) && !hidden.has(id)) : []
       const missing = isComplete
         ? [...real].filter((id) => !seen.includes(id) && !hidden.has(id) && !isUntold(kind, id))
