@@ -37,6 +37,10 @@ export class Claim implements ShardClaim {
     return this.#successor
   }
 
+  get isInTime(): boolean {
+    return !this.lost.aborted && this.#deps.isInTime()
+  }
+
   /** The owner shall close, save and release. */
   handOverTo(successor: string): void {
     this.#successor = successor
@@ -52,10 +56,10 @@ export class Claim implements ShardClaim {
    * cannot be known now.
    */
   async confirm(): Promise<boolean> {
-    if (this.lost.aborted || !this.#deps.isInTime()) return false
+    if (!this.isInTime) return false
     // A late answer still ends the claim.
     await within(this.#deps.clock, this.#ask(), HOLDS_TIMEOUT_MS)
-    return !this.lost.aborted && this.#deps.isInTime()
+    return this.isInTime
   }
 
   /** Never rejects. */

@@ -204,6 +204,8 @@ export interface ShardClaim {
   readonly lost: AbortSignal
   /** Aborted when another worker shall have the shard: close it, flush, save, release. */
   readonly handover: AbortSignal
+  /** By the own clock, in this tick: nobody else can have the shard yet. Looked at when an IDENTIFY leaves. */
+  readonly isInTime: boolean
   /** Proof before RESUME and IDENTIFY. */
   confirm(): Promise<boolean>
   release(): Promise<void>

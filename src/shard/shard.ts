@@ -448,6 +448,8 @@ export class Shard implements ConnectionCallbacks, ReaderHost, AnswerHost {
         await this.#permit?.commit(step.why)
         if (generation !== this.#generation) return
         this.#isCommitted = true
+        // To record it takes time, in which the process may have been stopped for longer than its lease.
+        isProven = this.claim.isInTime
       }
       this.handle({ type: isProven ? 'proven' : 'unproven' })
     } catch (error) {

@@ -47,6 +47,33 @@ function untilHeld(workers: readonly Worker[], sizes: readonly number[]): Promis
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 describe.concurrent('claims in etcd', () => {
+  test('a release takes nothing from whoever has claimed the shard since', async ({
+    onTestFinished,
+  }) => {
+    const etcd = await ownEtcd(onTestFinished)
+    const worker = makeWorker(etcd.url, { id: 'w0', fleet: 'test', shardCount: 1 })
+    const other = clientOf(etcd.url)
+    onTestFinished(async () => {
+      await worker.stop()
+      other.close()
+    })
+    const { client } = worker
+    const read = client.read.bind(client)
+    // From its claim on the worker cannot look: what it knows of the fleet is from before.
+    worker.epochAt = () => {
+      client.read = () => Promise.reject(new Error('no answer'))
+      return Promise.resolve(1)
+    }
+    await worker.start()
+    await untilHeld([worker], [1])
+    const key = '/gateway/test/v1/claims/0'
+    await other.transact([], { remove: [key] })
+    await other.transact([], { put: [{ key, value: JSON.stringify({ worker: 'w1' }) }] })
+    client.read = read
+    await worker.held.get(0)!.release()
+    expect((await other.read(key)).keys).toMatchObject([{ value: '{"worker":"w1"}' }])
+  })
+
   test('are shared within one, and a third worker gets its share', async ({ onTestFinished }) => {
     const etcd = await ownEtcd(onTestFinished)
     const workers = await started(onTestFinished, etcd, {}, {})

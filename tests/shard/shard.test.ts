@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { decodeTermAt } from '../../src/etf/index.ts'
-import type { ShardClaim, ShardClaims } from '../../src/shard/index.ts'
+import type { IdentifyGate, ShardClaim, ShardClaims } from '../../src/shard/index.ts'
 import { until } from '../support/until.ts'
 import { FakeGateway } from './fake-gateway.ts'
 import type { FakePeer } from './fake-gateway.ts'
@@ -484,10 +484,16 @@ describe('ownership', () => {
   })
 
   /** One claim that cannot be confirmed while `isConfirmed` is false. */
-  function doubtful(): { claims: ShardClaims; isConfirmed: boolean; lost: AbortController } {
+  function doubtful(): {
+    claims: ShardClaims
+    isConfirmed: boolean
+    isInTime: boolean
+    lost: AbortController
+  } {
     const lost = new AbortController()
     const doubt = {
       isConfirmed: true,
+      isInTime: true,
       lost,
       claims: {
         run: (onClaim: (claim: ShardClaim) => void): Promise<void> => {
@@ -496,6 +502,9 @@ describe('ownership', () => {
             fence: { epoch: 1, revision: 1 },
             lost: lost.signal,
             handover: new AbortController().signal,
+            get isInTime() {
+              return doubt.isInTime
+            },
             confirm: () => Promise.resolve(doubt.isConfirmed),
             release: () => Promise.resolve(),
           })
@@ -543,6 +552,31 @@ describe('ownership', () => {
     const next = await gateway.peer(gateway.peers.length)
     await next.hello()
     await next.next(2)
+  })
+
+  test('whose time ran out while the IDENTIFY was recorded sends none', async () => {
+    const doubt = doubtful()
+    const gate: IdentifyGate = {
+      async acquire(shardId) {
+        const permit = await world.gate.acquire(shardId)
+        const commit: typeof permit.commit = async (why) => {
+          await permit.commit(why)
+          // A process that was stopped here wakes when another one may own the shard.
+          doubt.isInTime = false
+        }
+        return { ...permit, commit }
+      },
+    }
+    world.manager(gateway.url, { claims: doubt.claims, gate })
+    const first = await gateway.peer(0)
+    await first.hello()
+    await until(() => first.closeCode !== null)
+    expect(first.received).toEqual([])
+    expect(world.gate.history.slice(0, 3)).toEqual([
+      'acquire 0',
+      'commit 0 first',
+      'release 0 closed',
+    ])
   })
 
   test('that is lost closes the shard at once', async () => {

@@ -530,8 +530,9 @@ export class EtcdClaims implements ShardClaims {
         : [{ key: this.#keys.handover(shardId), value: JSON.stringify({ to: successor }), lease }]
     try {
       if (own !== undefined && own.worker !== this.workerId) return
-      const condition = own === undefined ? [] : [{ key, createRevision: own.createRevision }]
-      const { isDone } = await client.transact(condition, { remove: [key], put })
+      // Without a look since the claim its key is the one that the claim made.
+      const createRevision = own?.createRevision ?? claim.fence.revision
+      const { isDone } = await client.transact([{ key, createRevision }], { remove: [key], put })
       if (!isDone) await this.#removeOwn(shardId)
     } catch (error) {
       // The successor's lease is gone: whoever comes next takes an orphan.
