@@ -289,7 +289,7 @@ export class RedisDestination implements Destination {
       command.expect(client, replies)
       answers.push(command.promise)
     }
-    // A copy, because the wire buffer and the arena may change while the socket has not taken it.
+    // A copy: a socket that is left after a silence may still send what it holds, while the next flush is written.
     client.stream.write(Buffer.from(batch.wire()))
     batch.endWire()
     void Promise.allSettled(answers).then(this.#onAnswers)
