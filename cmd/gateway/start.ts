@@ -23,6 +23,7 @@ import { ConfigError, type DestinationConfig, type GatewayConfig } from '../../s
 import { GATEWAY_VERSION, intentNames, userIdOfToken } from '../../src/discord/index.ts'
 import { CommandList, eventsService, Push, SubscribeDestination } from '../../src/push/index.ts'
 import {
+  activityService,
   advertisedAddress,
   Commands,
   commandsDefinition,
@@ -45,9 +46,11 @@ import {
   type ShardError,
   ShardManager,
 } from '../../src/shard/index.ts'
-import type { Metrics } from '../../src/telemetry/index.ts'
+import { keepRecent, type Metrics } from '../../src/telemetry/index.ts'
+import { ownActivity } from './activity.ts'
 import { openCluster } from './cluster.ts'
 import { ManagerControl } from './control.ts'
+import { FleetDashboard } from './dashboard.ts'
 import { GatewayHealth } from './health.ts'
 import { ProcessFleetControl } from './fleet-control.ts'
 import { wireDestination, type WiredDestination } from './destinations.ts'
@@ -80,6 +83,8 @@ const PUSH_DRAIN_MS = 2000
 const CLOSE_MS = 1000
 /** A destination that a reload removes delivers what it can within this. */
 const REMOVED_DRAIN_MS = 10_000
+/** Lines of the log that the dashboard shows. */
+const HAPPENINGS_MAX = 50
 /** A session is stored when the cache has taken its READY; the shard tries again when that takes longer. */
 const READY_FLUSH_MS = 1500
 /** A permit does not wait longer for Discord's word on the budget; the recorded identifies count then. */
@@ -104,7 +109,8 @@ async function start(
   deps: GatewayDeps,
   closers: (() => Promise<void>)[],
 ): Promise<RunningGateway> {
-  const { clock, random, log, metrics, version } = deps
+  const { clock, random, metrics, version } = deps
+  const { log, recent } = keepRecent(deps.log, clock, HAPPENINGS_MAX)
   const common = { clock, random, log, counters: metrics }
   const worker = `${config.name}${config.podId === '' ? '' : `-${config.podId}`}`
   const userAgent = `DiscordBot (https://github.com/tatsuworks/gateway, ${version})`
@@ -360,6 +366,7 @@ async function start(
         })
   if (commandList !== null) closers.push(() => commandList.stop())
   let grpcAddress = ''
+  let dashboard: FleetDashboard | null = null
   if (config.grpcAddress !== null) {
     const server = await startGrpcServer({
       address: config.grpcAddress,
@@ -369,6 +376,17 @@ async function start(
       adminToken: config.adminToken,
       services: [
         fleetService({ control: fleetControl, peers, adminToken: config.adminToken, log }),
+        activityService({
+          own: () =>
+            ownActivity({
+              worker: cluster.directory.self.id,
+              metrics,
+              stats: () => push.stats(),
+              recent,
+            }),
+          peers,
+          log,
+        }),
         commandsService({
           commands,
           definition,
@@ -383,6 +401,12 @@ async function start(
       log,
     })
     closers.push(() => server.close())
+    dashboard = new FleetDashboard({
+      address: loopbackOf(server.address),
+      adminToken: config.adminToken,
+      clock,
+    })
+    closers.push(() => Promise.resolve(dashboard?.close()))
     grpcAddress = advertisedAddress(server.address, config.advertise, hostname())
     log.info('serving gRPC', { address: server.address })
   }
@@ -405,6 +429,9 @@ async function start(
       log,
       health,
       metrics,
+      ...(dashboard === null
+        ? {}
+        : { dashboard: { source: dashboard, adminToken: config.adminToken } }),
       ...(database.kind === 'embedded'
         ? {
             state: {
@@ -471,6 +498,11 @@ async function start(
       })
     }
   }
+}
+
+/** Where this process reaches a listener of its own. */
+function loopbackOf(address: string): string {
+  return address.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:')
 }
 
 /** Bots of an adopted database read what the ancestor pushed: another form is chosen, never slipped in. */

@@ -99,6 +99,7 @@ export class WorkerParent {
         clock,
         log,
         health: workersHealth(this.#workers),
+        dashboardOf: () => this.#workers.find(({ httpUrl }) => httpUrl !== null)?.httpUrl ?? null,
         metrics: {
           contentType: 'text/plain; version=0.0.4; charset=utf-8',
           render: () => this.#metrics(),

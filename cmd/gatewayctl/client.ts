@@ -9,7 +9,7 @@ import {
   status,
 } from '@grpc/grpc-js'
 import type { Clock, Secret } from '../../src/base/index.ts'
-import { CODE_METADATA, loadService, protoFile } from '../../src/server/index.ts'
+import { ACTIVITY_SERVICE, CODE_METADATA, loadService, protoFile } from '../../src/server/index.ts'
 
 /** A call that a worker refused, or that none answered. */
 export class CallError extends Error {
@@ -33,7 +33,7 @@ export class FleetClient {
   readonly #addresses: readonly string[]
   readonly #adminToken: Secret | null
   readonly #clock: Clock
-  readonly #services: Readonly<Record<'fleet' | 'gateway', ServiceDefinition>>
+  readonly #services: Readonly<Record<'activity' | 'fleet' | 'gateway', ServiceDefinition>>
   #client: Client | null = null
   #index = 0
 
@@ -46,6 +46,7 @@ export class FleetClient {
     this.#adminToken = deps.adminToken
     this.#clock = deps.clock
     this.#services = {
+      activity: loadService(protoFile('activity'), ACTIVITY_SERVICE),
       fleet: loadService(protoFile('fleet'), 'gateway.v1.Fleet'),
       gateway: loadService(protoFile('gateway'), 'gateway.Gateway'),
     }
@@ -53,7 +54,7 @@ export class FleetClient {
 
   /** @throws CallError */
   async call<Response>(
-    service: 'fleet' | 'gateway',
+    service: 'activity' | 'fleet' | 'gateway',
     method: string,
     request: object = {},
   ): Promise<Response> {

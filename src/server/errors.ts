@@ -13,6 +13,8 @@ export const SERVER_ERRORS = {
     'The listener asks for a token and the request has none, or another one. Send Authorization: Bearer with the value of -read-token, for writing that of -write-token, for gRPC calls that change the fleet that of -admin-token (gatewayctl: -admin-token or GATEWAY_ADMIN_TOKEN).',
   SERVER_WRITING_OFF:
     'The routes that write are off. Start the program with -write-token to have them.',
+  SERVER_ACTIONS_OFF:
+    'The dashboard shows, and does nothing. Start the gateway with -admin-token to restart, move and drain from it.',
   SERVER_NO_ROUTE: 'No route has this path and method. docs/state.md lists the routes.',
   SERVER_SHARD_NOT_FOUND:
     'No worker holds the shard at the moment, or there is none of this number. `gatewayctl status` shows the shards; a shard that is on its way to another worker is back within seconds.',
@@ -62,6 +64,7 @@ const ANSWERS: Readonly<Record<ServerErrorCode, Answer>> = {
   SERVER_NOT_CACHED: { httpStatus: 501, grpcStatus: status.UNIMPLEMENTED },
   SERVER_UNAUTHORIZED: { httpStatus: 401, grpcStatus: status.UNAUTHENTICATED },
   SERVER_WRITING_OFF: { httpStatus: 403, grpcStatus: status.PERMISSION_DENIED },
+  SERVER_ACTIONS_OFF: { httpStatus: 403, grpcStatus: status.PERMISSION_DENIED },
   SERVER_NO_ROUTE: { httpStatus: 404, grpcStatus: status.UNIMPLEMENTED },
   SERVER_SHARD_NOT_FOUND: { httpStatus: 404, grpcStatus: status.NOT_FOUND },
   SERVER_SHARD_NOT_READY: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 5 },

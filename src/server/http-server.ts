@@ -3,6 +3,8 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Clock, Log } from '../base/index.ts'
 import { cannotListen, formatAddress, isLoopback, parseListenAddress } from './address.ts'
 import { type BothHttp, createBothHttp } from './both-http.ts'
+import { addDashboardProxy } from './dashboard/dashboard-proxy.ts'
+import { addDashboard, type DashboardOptions } from './dashboard/dashboard-routes.ts'
 import { addHealthRoutes, type Health } from './health.ts'
 import { answerOf, sentenceOf, ServerError, toServerError } from './errors.ts'
 import { AJV_OPTIONS } from './request-parameters.ts'
@@ -21,6 +23,10 @@ export interface HttpOptions {
   readonly health?: Health
   /** With it /metrics is served. */
   readonly metrics?: { readonly contentType: string; render(): Promise<string> }
+  /** With it the dashboard is served at /. */
+  readonly dashboard?: DashboardOptions
+  /** Instead of the own one, that of a worker: its URL, null while there is none. */
+  readonly dashboardOf?: () => string | null
   /** With it the State routes are served. */
   readonly state?: StateRoutesOptions
 }
@@ -80,6 +86,8 @@ export async function startHttpServer(options: HttpOptions): Promise<HttpServer>
       reply.type(metrics.contentType).send(await metrics.render()),
     )
   }
+  if (options.dashboardOf !== undefined) addDashboardProxy(app, options.dashboardOf)
+  if (options.dashboard !== undefined) addDashboard(app, options.dashboard, options)
   if (state !== undefined) {
     await describeRoutes(app, options.version)
     await app.register(buildStateRoutes(state, options.log))

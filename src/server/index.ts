@@ -1,3 +1,12 @@
+export { ACTIVITY_SERVICE, activityService } from './dashboard/activity-service.ts'
+export type { WorkerActivity } from './dashboard/activity-service.ts'
+export { STATE_LETTERS } from './dashboard/snapshot.ts'
+export type {
+  DashboardAction,
+  DashboardSource,
+  ShardDetail,
+  Snapshot,
+} from './dashboard/snapshot.ts'
 export { advertisedAddress, cannotListen, formatAddress, parseListenAddress } from './address.ts'
 export { Commands } from './commands/commands.ts'
 export { commandsDefinition } from './commands/definition.ts'

@@ -1,3 +1,5 @@
+export { keepRecent } from './happenings.ts'
+export type { RecentLine } from './happenings.ts'
 export { createLog } from './logger.ts'
 export { METRICS, renderMetricsDoc } from './metrics.ts'
 export { createMetrics } from './registry.ts'

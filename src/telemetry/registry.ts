@@ -25,6 +25,8 @@ export interface Metrics extends Counters {
   /** The page of /metrics, in Prometheus' text format. */
   render(): Promise<string>
   readonly contentType: string
+  /** One value of the moment; 0 where there is none. */
+  read(name: string, labels: Labels): number
 }
 
 class Slot implements Counter {
@@ -102,6 +104,12 @@ export function createMetrics(): Metrics {
   return {
     contentType: registry.contentType,
     render: () => registry.metrics(),
+    read(name, labels) {
+      const source = families.get(name)?.get(JSON.stringify(labels))?.source
+      return typeof source === 'function'
+        ? (source as () => number)()
+        : ((source as Counter | undefined)?.value ?? 0)
+    },
     counter: (name, labels = {}) =>
       seriesOf(name, 'counter', labels, newCounter, ({ value }, own) => [{ value, labels: own }])
         .source,

@@ -48,6 +48,7 @@ describe('the images', () => {
       '/build/node_modules',
       '/build/dist',
       '/build/proto',
+      '/build/dashboard',
       '/build/migrations',
       'deploy/docker/entrypoint.sh',
     ])

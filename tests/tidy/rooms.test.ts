@@ -50,6 +50,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       '@grpc/proto-loader',
       '@grpc/reflection',
       'grpc-health-check',
+      'uplot',
     ],
   },
   'src/consumer': {
