@@ -1,5 +1,5 @@
 /**
- * The two REST routes that a gateway client needs, and the one by which a bot answers.
+ * The REST routes that a gateway client needs, and the one by which a bot answers.
  * See [Discord Docs/Gateway#get-gateway], #get-gateway-bot and [Discord Docs/Message#create-message].
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -25,6 +25,10 @@ export function answerRest(
     sendJson(response, 200, { url: gatewayUrl })
   } else if (request.method === 'GET' && route === '/gateway/bot') {
     answerGatewayBot(gateway, gatewayUrl, request, response)
+  } else if (request.method === 'GET' && route === '/applications/@me') {
+    if (isAuthorized(gateway, request, response)) {
+      sendJson(response, 200, gateway.world.application)
+    }
   } else {
     const channelId = /^\/channels\/(\d{1,20})\/messages$/.exec(route)?.[1]
     if (request.method === 'POST' && channelId !== undefined) {

@@ -2,11 +2,16 @@ import { BaseError, messageOf, systemClock, systemRandom } from '../../src/base/
 import { GATEWAY_OPTIONS, readGatewayConfig, renderHelp } from '../../src/config/index.ts'
 import { createLog, createMetrics } from '../../src/telemetry/index.ts'
 import { failProgram, programVersion, stopOnDefect, stopOnSignal } from '../program.ts'
+import { checkGateway, wantsCheck } from './check/check.ts'
+import { renderRows } from './check/row.ts'
 import { startGateway } from './start.ts'
 import { endWithParent, FATAL_MESSAGE, WorkerParent } from './workers.ts'
 
 const SUMMARY =
   "holds a bot's Discord shards, caches guild state and pushes the events to its backends"
+
+/** How long -check tries what does not answer. */
+const CHECK_TIMEOUT_MS = 5000
 
 /** Parses, wires, runs until a signal or a fatal error, drains; sets the exit code. */
 export async function main(
@@ -18,6 +23,14 @@ export async function main(
     return migrateMain(argv.slice(1), env)
   }
   const version = programVersion()
+  if (wantsCheck(argv, env)) {
+    const deps = { version, clock: systemClock, random: systemRandom, timeoutMs: CHECK_TIMEOUT_MS }
+    const rows = await checkGateway(argv, env, deps)
+    if (rows.length > 0) {
+      process.stdout.write(`${renderRows(rows)}\n`)
+      process.exit(rows.some(({ state }) => state === 'not ok') ? 1 : 0)
+    }
+  }
   const stopping = new AbortController()
   try {
     const command = readGatewayConfig(argv, env)

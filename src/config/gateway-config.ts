@@ -71,6 +71,7 @@ export interface GatewayConfig {
 export type GatewayCommand =
   | { readonly kind: 'help' }
   | { readonly kind: 'version' }
+  | { readonly kind: 'check'; readonly config: GatewayConfig }
   | { readonly kind: 'run'; readonly config: GatewayConfig }
 
 /** @throws ConfigError with a sentence for the operator; see docs/errors.md. */
@@ -139,7 +140,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
     )
   }
   return {
-    kind: 'run',
+    kind: isOn(values.get('check')) ? 'check' : 'run',
     config: {
       token: readToken(values.get('token'), values.get('token-file')),
       psql,

@@ -193,6 +193,13 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
       'Commands by gRPC (gateway.v1.Commands) need the metadata `authorization: Bearer` and this token. Without it whoever reaches -addr may send commands, and voice connections are served to nobody.',
   },
   {
+    flag: 'check',
+    kind: 'switch',
+    default: '',
+    sentence:
+      'Shows whether a start would succeed and keep what it accepts, with the cure for what would not; changes nothing, exits with 0 or 1.',
+  },
+  {
     flag: 'prod',
     kind: 'switch',
     default: '',

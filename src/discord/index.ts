@@ -1,3 +1,4 @@
+export { allowedIntents } from './application-flags.ts'
 export { CLOSE_CODES, closeAction, closeCode, RESUMABLE_CLOSE_CODE } from './close-codes.ts'
 export { EVENT_NAMES, EVENTS, isEventName } from './events.ts'
 export { ALL_INTENTS, INTENT_PRESETS, intentNames, INTENTS, PRIVILEGED_INTENTS } from './intents.ts'

@@ -6,6 +6,7 @@ import { request } from 'undici'
 import { backoffMs, messageOf, sleep } from '../base/index.ts'
 import type { Clock, Log, Random, Secret } from '../base/index.ts'
 import { closeCode } from '../discord/index.ts'
+import { apiUrl } from './api-url.ts'
 import { ShardError } from './errors.ts'
 
 export interface SessionStartLimit {
@@ -48,7 +49,7 @@ const DEADLINE_MS = 30_000
  */
 export async function fetchGatewayBot(options: GatewayBotOptions): Promise<GatewayBot> {
   const { clock, random, log, signal } = options
-  const url = endpoint(options.api)
+  const url = apiUrl(options.api, '/gateway/bot')
   const deadline = clock.monotonic() + (options.deadlineMs ?? DEADLINE_MS)
   for (let attempt = 0; ; attempt++) {
     let waitMs = backoffMs(attempt, random, { baseMs: 500, maxMs: 10_000 })
@@ -86,11 +87,6 @@ export async function fetchGatewayBot(options: GatewayBotOptions): Promise<Gatew
     log.warn('GET /gateway/bot failed, trying again', { url, cause, waitMs })
     await sleep(clock, waitMs, signal)
   }
-}
-
-function endpoint(api: string): string {
-  const base = api.replace(/\/+$/, '')
-  return /\/v\d+$/.test(base) ? `${base}/gateway/bot` : `${base}/v10/gateway/bot`
 }
 
 function parse(url: string, body: string): GatewayBot {

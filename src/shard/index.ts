@@ -1,6 +1,7 @@
 export { AckMarks } from './ack-marks.ts'
 export type { MembersProgress, MembersWanted } from './commands/member-requests.ts'
 export type { Command, Ticket } from './commands/scheduler.ts'
+export { fetchApplicationFlags } from './application.ts'
 export { Delivery } from './delivery.ts'
 export { ShardError } from './errors.ts'
 export { Gaps } from './gaps.ts'
