@@ -6,7 +6,12 @@ import { pong, rest } from './pong.ts'
 
 const address = process.env['GATEWAY'] ?? '127.0.0.1:50051'
 const gateway = new DiscordjsGateway({
-  from: grpcSubscription({ address, name: 'discordjs', events: ['MESSAGE_CREATE'] }),
+  from: grpcSubscription({
+    address,
+    name: 'discordjs',
+    subscription: 'discordjs',
+    events: ['MESSAGE_CREATE'],
+  }),
   commands: { address },
   handled: () => client.waitForAllListenersToComplete(),
 })

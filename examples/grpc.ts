@@ -6,6 +6,7 @@ const consumer = await consume({
   from: grpcSubscription({
     address: process.env['GATEWAY'] ?? '127.0.0.1:50051',
     name: 'ping-pong',
+    subscription: 'ping-pong',
     events: ['MESSAGE_CREATE'],
   }),
   onEvent: async (event) => {

@@ -121,6 +121,7 @@ export class Consumer {
   async start(): Promise<void> {
     await this.#options.from.start({
       intake: {
+        roomMax: this.#inFlightMax,
         room: () => this.#room,
         whenRoom: () => this.#whenRoom(),
         take: (event) => this.#take(event),
@@ -256,7 +257,10 @@ export class Consumer {
   #finishEvent(taken: TakenEvent, event: ConsumedEvent | undefined, isConfirmed: boolean): void {
     const id = event === undefined ? null : idOf(event)
     const repeats = id === null ? [] : (this.#open.get(id) ?? [])
-    if (id !== null) this.#open.delete(id)
+    if (id !== null) {
+      this.#open.delete(id)
+      if (!isConfirmed) this.#repeats?.forget(id)
+    }
     for (const one of [taken, ...repeats]) this.#finish(one, isConfirmed)
   }
 

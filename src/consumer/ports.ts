@@ -15,6 +15,8 @@ export interface TakenEvent {
 
 /** Where a source puts what it took. */
 export interface Intake {
+  /** Events that may be taken and not confirmed. */
+  readonly roomMax: number
   /** Events that may be taken now; 0 = wait for whenRoom(). */
   room(): number
   /** Resolves when there is room, or when the consumer stops. */

@@ -21,4 +21,10 @@ export class Repeats {
     this.#younger.add(id)
     return false
   }
+
+  /** The event was not handled after all: when it comes again it is no repeat. */
+  forget(id: string): void {
+    this.#younger.delete(id)
+    this.#older.delete(id)
+  }
 }

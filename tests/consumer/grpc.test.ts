@@ -37,6 +37,16 @@ class Listener {
 
   async start(): Promise<void> {
     this.destination = new SubscribeDestination(subscribeOptions())
+    await this.#listen()
+  }
+
+  /** The connections break, the gateway lives on. */
+  async cutConnections(): Promise<void> {
+    this.#server?.forceShutdown()
+    await this.#listen()
+  }
+
+  async #listen(): Promise<void> {
     const service = eventsService(this.destination)
     const server = new Server()
     server.addService(service.definition, service.implementation)
@@ -142,6 +152,80 @@ describe('a consumer of gateway.Events/Subscribe', () => {
     listener.destination.push(pushEvent({ sequence: 7 }), -1, 0)
     await until(() => events.length === 1)
     expect(said).toEqual(['subscription: ended, trying again', 'subscription: connected again'])
+  })
+
+  test('a subscription by name: what was not handled goes to the next process, what was does not', async () => {
+    const listener = await listening()
+    const gate = Promise.withResolvers<void>()
+    const seen: number[] = []
+    const first = await started(
+      listener,
+      ({ sequence }) => {
+        if (sequence === 4) return gate.promise
+        seen.push(sequence!)
+        return undefined
+      },
+      { subscription: 'bots' },
+    )
+    // Each of a guild of its own: the fourth holds nothing up but what is acknowledged.
+    for (const s of range(1, 10)) {
+      const d = { guild_id: 81384788765712384n + BigInt(s) }
+      listener.destination.push(pushEvent({ sequence: s, d }), -1, 0)
+    }
+    await until(() => seen.length === 9)
+    await until(() => listener.destination.stats().deliveredEvents === 3)
+    await first.stop(0)
+    expect(listener.destination.stats().queuedEvents).toBe(7)
+    const again: number[] = []
+    const second = await started(listener, ({ sequence }) => void again.push(sequence!), {
+      subscription: 'bots',
+    })
+    await until(() => again.length === 7)
+    expect(again.toSorted((a, b) => a - b)).toEqual(range(4, 10))
+    await second.stop()
+    await until(() => listener.destination.stats().queuedEvents === 0)
+    expect(listener.destination.stats().droppedEvents).toBe(0)
+  })
+
+  test('a stop waits for handlers and acknowledges what they did', async () => {
+    const listener = await listening()
+    const gate = Promise.withResolvers<void>()
+    const consumer = await started(listener, () => gate.promise, { subscription: 'bots' })
+    for (const event of pushEvents(5)) listener.destination.push(event, -1, 0)
+    await until(() => consumer.stats().taken === 5)
+    const stopped = consumer.stop()
+    gate.resolve()
+    expect(await stopped).toMatchObject({ handled: 5, inFlight: 0 })
+    await until(() => listener.destination.stats().deliveredEvents === 5)
+    expect(listener.destination.stats().queuedEvents).toBe(0)
+  })
+
+  test('an event that onFailed refused comes again on a new stream, and is handled then', async () => {
+    const listener = await listening()
+    let isReady = false
+    const handled: number[] = []
+    const said: string[] = []
+    const log: Log = { ...silentLog, warn: (message) => void said.push(message) }
+    const from = grpcSubscription({ address: listener.address, name: 'bot', subscription: 'bots' })
+    const consumer = await consume({
+      from,
+      log,
+      attemptsMax: 1,
+      onEvent: ({ sequence }) => {
+        if (!isReady) throw new Error('not yet')
+        handled.push(sequence!)
+      },
+      onFailed: () => {
+        if (!isReady) throw new Error('full')
+      },
+    })
+    closers.push(() => consumer.stop(0))
+    listener.destination.push(pushEvent({ sequence: 1 }), -1, 0)
+    await until(() => consumer.stats().failed === 1)
+    isReady = true
+    await listener.cutConnections()
+    await until(() => handled.length === 1)
+    expect(said).toContain('subscription: ended, trying again')
   })
 
   test('a request that the gateway refuses ends the start with its words', async () => {

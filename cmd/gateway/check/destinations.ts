@@ -1,9 +1,9 @@
 /** Each destination: whether it can be reached, whether it keeps what it accepts, whether its events can come. */
-import { memoryCounters, messageOf, silentLog, within } from '../../../src/base/index.ts'
+import { memoryCounters, silentLog, within } from '../../../src/base/index.ts'
 import type { DestinationConfig, GatewayConfig } from '../../../src/config/index.ts'
 import { EVENTS, isEventName } from '../../../src/discord/index.ts'
 import { type RedisReport, reportRedis } from '../../../src/push/index.ts'
-import { createDestinations } from '../destinations.ts'
+import { wireDestination } from '../destinations.ts'
 import type { CheckDeps } from './discord.ts'
 import { type CheckRow, failed, notOk, ok, unknown } from './row.ts'
 
@@ -86,24 +86,30 @@ async function checkByStart(
   config: DestinationConfig,
   deps: CheckDeps,
 ): Promise<CheckRow> {
-  const { destinations, close } = createDestinations([{ ...config, isRequired: true }], {
-    ...deps,
-    log: silentLog,
-    counters: memoryCounters(),
-    connectionName: 'gateway-check',
-    lane: () => ({ submit: () => undefined, done: () => undefined }),
-    onDrop: () => undefined,
-  })
-  const [destination] = destinations
   try {
-    if (await within(deps.clock, destination!.start(), deps.timeoutMs)) return ok(part, 'reachable')
-    const cure = 'Check the addresses, that the consumers run, and that this host may connect.'
-    return notOk(part, `no answer within ${deps.timeoutMs} ms`, cure)
+    const { destination, release } = wireDestination(
+      { ...config, isRequired: true },
+      {
+        ...deps,
+        log: silentLog,
+        counters: memoryCounters(),
+        connectionName: 'gateway-check',
+        lane: () => ({ submit: () => undefined, done: () => undefined }),
+        removeLane: () => undefined,
+        onDrop: () => undefined,
+      },
+    )
+    try {
+      const isInTime = await within(deps.clock, destination.start(), deps.timeoutMs)
+      if (isInTime) return ok(part, 'reachable')
+      const cure = 'Check the addresses, that the consumers run, and that this host may connect.'
+      return notOk(part, `no answer within ${deps.timeoutMs} ms`, cure)
+    } finally {
+      await destination.drain(0)
+      release()
+    }
   } catch (error) {
     return failed(part, error)
-  } finally {
-    await destination!.drain(0).catch((error: unknown) => messageOf(error))
-    close()
   }
 }
 

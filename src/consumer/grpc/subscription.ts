@@ -1,17 +1,23 @@
 import {
+  type ClientDuplexStream,
   type ClientReadableStream,
   Metadata,
   type ServiceClientConstructor,
   type ServiceError,
   status,
 } from '@grpc/grpc-js'
-import { backoffMs, sleep } from '../../base/index.ts'
+import { backoffMs, type Clock, sleep, systemClock, within } from '../../base/index.ts'
 import { ConsumerError } from '../errors.ts'
 import type { ConsumedEventName } from '../event.ts'
 import type { EventSource, SourceContext } from '../ports.ts'
+import { Acknowledgements } from './acknowledgements.ts'
 import { type GrpcTarget, serviceClient, targetCredentials } from './proto-files.ts'
 
 const FIRST_TIMEOUT_MS = 30_000
+/** A handler may take this long; the gateway's own default is 30 s. */
+const ACKNOWLEDGE_SECONDS = 300
+/** How long the end of a stream is waited for, behind its last acknowledgement. */
+const END_TIMEOUT_MS = 1_000
 const RECONNECT_BACKOFF = { baseMs: 50, maxMs: 5_000 }
 /** Nothing that a new attempt would change. */
 const FATAL: ReadonlySet<number> = new Set([
@@ -24,6 +30,17 @@ const FATAL: ReadonlySet<number> = new Set([
 export interface GrpcSubscriptionOptions extends GrpcTarget {
   /** The subscriber's name in the gateway's log. */
   readonly name: string
+  /**
+   * Names a subscription whose events are acknowledged (Consume): what was not comes again, to this process or to
+   * another one of the same subscription; those share its events. Without it: Subscribe, what comes from now on.
+   */
+  readonly subscription?: string
+  /** Of a subscription that is behind by half of the gateway's queue. Default: it is cut off. */
+  readonly whenSlow?: 'cut-off' | 'drop-oldest' | 'block'
+  /** Of a subscription: an event that is not handled for so long goes to another process. Default 300. */
+  readonly acknowledgeSeconds?: number
+  /** How long a subscription is kept while nobody has a stream of it. Default: the gateway's, 300. */
+  readonly keepSeconds?: number
   /** Default: all but GUILD_MEMBERS_CHUNK. */
   readonly events?: readonly (ConsumedEventName | (string & {}))[]
   readonly shards?: readonly number[]
@@ -40,9 +57,10 @@ interface WireEvent {
   readonly class: string
   readonly received_at: string
   readonly d: Buffer
+  readonly number: string
 }
 
-/** `gateway.Events/Subscribe` of a gateway. Comes back by itself, but for a request that it refuses. */
+/** `gateway.Events` of a gateway: Consume, or Subscribe. Comes back by itself, but for a request that it refuses. */
 export function grpcSubscription(options: GrpcSubscriptionOptions): EventSource {
   return new GrpcSubscription(options)
 }
@@ -51,8 +69,10 @@ class GrpcSubscription implements EventSource {
   readonly #options: GrpcSubscriptionOptions
   readonly #closing = new AbortController()
   #client: InstanceType<ServiceClientConstructor> | undefined
-  #stream: ClientReadableStream<WireEvent> | undefined
+  #stream: ClientReadableStream<WireEvent> | ClientDuplexStream<object, WireEvent> | undefined
+  #acknowledgements: Acknowledgements | undefined
   #isPaused = false
+  #clock: Clock = systemClock
   #running: Promise<void> = Promise.resolve()
 
   constructor(options: GrpcSubscriptionOptions) {
@@ -60,6 +80,7 @@ class GrpcSubscription implements EventSource {
   }
 
   async start(context: SourceContext): Promise<void> {
+    this.#clock = context.clock
     const Events = serviceClient('events.proto', 'gateway.Events')
     this.#client = new Events(this.#options.address, targetCredentials(this.#options), {
       // Events of large guilds exceed the client's default of 4 MiB.
@@ -86,11 +107,19 @@ class GrpcSubscription implements EventSource {
   async pause(): Promise<void> {
     this.#isPaused = true
     this.#closing.abort(new Error('the consumer stops'))
-    this.#stream?.cancel()
-    await this.#running
+    // What is not read comes again; a stream that acknowledges is needed until the handlers have ended.
+    if (this.#options.subscription === undefined) this.#stream?.cancel()
+    else this.#stream?.pause()
   }
 
   async close(): Promise<void> {
+    const stream = this.#stream
+    this.#acknowledgements?.flush()
+    if (stream !== undefined && 'end' in stream) stream.end()
+    // Whatever else it brings is not taken, but its end is read.
+    stream?.resume()
+    if (!(await within(this.#clock, this.#running, END_TIMEOUT_MS))) stream?.cancel()
+    await this.#running
     this.#client?.close()
   }
 
@@ -124,20 +153,18 @@ class GrpcSubscription implements EventSource {
 
   /** One stream, from its beginning to its end. */
   #subscribe({ intake }: SourceContext, onSubscribed: () => void): Promise<ServiceError> {
-    const { name, events = [], shards = [], guildIds = [], token } = this.#options
-    const client = this.#client!
-    const metadata = new Metadata()
-    if (token !== undefined) metadata.set('authorization', `Bearer ${token}`)
-    const request = { name, filter: { events, shards, guild_ids: guildIds } }
-    const subscribe = client['Subscribe'] as unknown as (
-      request: object,
-      metadata: Metadata,
-    ) => ClientReadableStream<WireEvent>
-    const stream = subscribe.call(client, request, metadata)
+    const stream = this.#open(intake.roomMax)
     this.#stream = stream
+    const acknowledgements =
+      'write' in stream
+        ? new Acknowledgements((acknowledge) => stream.write({ acknowledge }))
+        : undefined
+    this.#acknowledgements = acknowledgements
+    stream.once('close', () => acknowledgements?.end())
     return new Promise((resolve) => {
       stream.once('metadata', onSubscribed)
       stream.on('data', (event: WireEvent) => {
+        if (this.#isPaused) return
         intake.take({
           eventName: event.t,
           stamp: {
@@ -149,11 +176,13 @@ class GrpcSubscription implements EventSource {
             receivedAtMs: Number(event.received_at),
           },
           payload: event.d,
-          confirm: () => undefined,
+          confirm: acknowledgements?.take(event.number) ?? (() => undefined),
         })
         if (intake.room() > 0 || stream.isPaused()) return
         stream.pause()
-        void intake.whenRoom().then(() => stream.resume())
+        void intake.whenRoom().then(() => {
+          if (!this.#isPaused) stream.resume()
+        })
       })
       stream.once('error', (error: ServiceError) => resolve(error))
       stream.once('end', () => {
@@ -166,6 +195,37 @@ class GrpcSubscription implements EventSource {
         )
       })
     })
+  }
+
+  #open(roomMax: number): ClientReadableStream<WireEvent> | ClientDuplexStream<object, WireEvent> {
+    const { name, events = [], shards = [], guildIds = [], token, subscription } = this.#options
+    const client = this.#client!
+    const metadata = new Metadata()
+    if (token !== undefined) metadata.set('authorization', `Bearer ${token}`)
+    const request = { name, filter: { events, shards, guild_ids: guildIds } }
+    if (subscription === undefined) {
+      const subscribe = client['Subscribe'] as unknown as (
+        request: object,
+        metadata: Metadata,
+      ) => ClientReadableStream<WireEvent>
+      return subscribe.call(client, request, metadata)
+    }
+    const consume = client['Consume'] as unknown as (
+      metadata: Metadata,
+    ) => ClientDuplexStream<object, WireEvent>
+    const { whenSlow = 'cut-off', acknowledgeSeconds, keepSeconds } = this.#options
+    const stream = consume.call(client, metadata)
+    stream.write({
+      subscribe: {
+        ...request,
+        subscription,
+        when_slow: `SLOW_POLICY_${whenSlow.toUpperCase().replace('-', '_')}`,
+        unacknowledged_max: roomMax,
+        acknowledge_seconds: acknowledgeSeconds ?? ACKNOWLEDGE_SECONDS,
+        keep_seconds: keepSeconds ?? 0,
+      },
+    })
+    return stream
   }
 
   #unreachable(): ConsumerError {
