@@ -142,6 +142,7 @@ async function start(
     [
       '-prod',
       '-intents=all',
+      '-members=all',
       '-addr=127.0.0.1:0',
       '-http=127.0.0.1:0',
       `-discord-api=${simUrl}/api`,
@@ -215,6 +216,10 @@ async function watch(demo: Demo, signal: AbortSignal): Promise<void> {
       received: demo.consumer.total,
       queued: sum(metrics, 'gateway_push_queue_events'),
       gaps: sum(metrics, 'gateway_gaps_total'),
+      lists: {
+        fetched: sum(metrics, 'gateway_members_fetched_guilds_total'),
+        waiting: sum(metrics, 'gateway_members_waiting_guilds'),
+      },
       rows: await rowCounts(demo.stateUrl, guildId),
       urls: [
         `curl ${demo.stateUrl}/guilds/${guildId}`,

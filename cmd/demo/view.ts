@@ -8,6 +8,8 @@ export interface DemoNumbers {
   readonly received: number
   readonly queued: number
   readonly gaps: number
+  /** Guilds whose member list was fetched, and those that wait. */
+  readonly lists: { readonly fetched: number; readonly waiting: number }
   readonly rows: ReadonlyMap<string, number>
   readonly urls: readonly string[]
   /** Commands that start a bot. */
@@ -28,6 +30,7 @@ export function renderView(numbers: DemoNumbers): string {
     `events    ${Math.round(perSecond)}/s to the consumer, ${numbers.received} in all`,
     ...top.map(([name, rate]) => `          ${rate.toFixed(0).padStart(5)}/s  ${name}`),
     `queue     ${numbers.queued} waiting, ${numbers.gaps} gaps`,
+    `members   ${bar(numbers.lists)}`,
     `cache     ${[...rows].map(([table, count]) => `${count} ${table}`).join(', ')}`,
     '',
     ...headed('try       ', numbers.urls),
@@ -37,6 +40,15 @@ export function renderView(numbers: DemoNumbers): string {
 
 function headed(head: string, lines: readonly string[]): string[] {
   return lines.map((line, index) => `${index === 0 ? head : ' '.repeat(head.length)}${line}`)
+}
+
+const BAR_WIDTH = 24
+
+function bar({ fetched, waiting }: DemoNumbers['lists']): string {
+  const all = fetched + waiting
+  if (all === 0) return 'every list came whole'
+  const filled = Math.floor((fetched / all) * BAR_WIDTH)
+  return `${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)} ${fetched} of ${all} lists fetched`
 }
 
 const MARKS: Readonly<Record<string, string>> = {

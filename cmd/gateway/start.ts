@@ -8,6 +8,7 @@ import {
   Fleet,
   GuildMembership,
   IdentifyLog,
+  IncompleteGuilds,
   isAdopted,
   migrate,
   openDatabase,
@@ -20,7 +21,13 @@ import {
 } from '../../src/cache/index.ts'
 import { IdentifyBudget, MemoryIdentifyGate } from '../../src/cluster/index.ts'
 import { ConfigError, type DestinationConfig, type GatewayConfig } from '../../src/config/index.ts'
-import { GATEWAY_VERSION, intentNames, userIdOfToken } from '../../src/discord/index.ts'
+import {
+  GATEWAY_VERSION,
+  intentNames,
+  INTENTS,
+  shardOfGuild,
+  userIdOfToken,
+} from '../../src/discord/index.ts'
 import { CommandList, eventsService, Push, SubscribeDestination } from '../../src/push/index.ts'
 import {
   activityService,
@@ -42,6 +49,8 @@ import {
   Gaps,
   type GatewayBot,
   GuildLifecycle,
+  isWholeListNonce,
+  MemberFill,
   type SessionStore as ShardSessionStore,
   type ShardError,
   ShardManager,
@@ -201,6 +210,7 @@ async function start(
     database,
     fleet,
     kinds: config.cacheKinds,
+    isWholeList: isWholeListNonce,
     intents: config.intents,
     shardCount,
     onGap: ({ from, ...gap }) => gaps.drop({ ...gap, sequence: from, destination: 'cache' }),
@@ -297,6 +307,20 @@ async function start(
   const fatal = new Promise<ShardError>((resolve) => {
     onFatal = resolve
   })
+  // Without either there is nothing to fetch, or nowhere to keep it.
+  const fillsMembers =
+    (config.intents & INTENTS.GUILD_MEMBERS) !== 0 && config.cacheKinds.includes('members')
+  const fill: MemberFill = new MemberFill({
+    ...common,
+    guilds: new IncompleteGuilds(database, shardCount),
+    shards: {
+      readyShards: () => (fillsMembers ? manager.readyShards() : []),
+      requestMembers: (...request) => manager.requestMembers(...request),
+    },
+    shardOf: (guildId) => shardOfGuild(guildId, shardCount),
+    membersMax: config.membersMax,
+  })
+  closers.push(() => Promise.resolve(fill.stop()))
   const manager: ShardManager = new ShardManager({
     ...common,
     settings: {
@@ -316,7 +340,7 @@ async function start(
     marks,
     lifecycle,
     gaps,
-    observer: voice,
+    observers: [voice, fill],
     userAgent,
     onFatal,
     hasShardSeries: config.hasShardMetrics,
@@ -459,6 +483,7 @@ async function start(
     gaps.gap({ shardId, sessionId, from: sequence + 1, to: null, cause: 'session_replaced' })
   }
   manager.start()
+  fill.start()
   commandList?.start()
   log.info('started', {
     shards: shardCount,

@@ -9,7 +9,7 @@ import {
   messageOf,
   type Random,
 } from '../base/index.ts'
-import type { StateKind } from '../discord/index.ts'
+import { isKindTold, type StateKind } from '../discord/index.ts'
 import type { Batch } from './batch.ts'
 import type { PoisonRow } from './batch-statements.ts'
 import type { CacheEvent, EventHandler } from './cache-event.ts'
@@ -62,6 +62,8 @@ export interface CacheWriterDeps {
   readonly onGap: (gap: CacheGap) => void
   /** Kinds of state that are kept. None: only which guilds there are, for the guild lifecycle. Default: every kind. */
   readonly kinds?: readonly StateKind[]
+  /** Whether GUILD_MEMBERS_CHUNKs with this nonce are all members of their guild. Default: none is. */
+  readonly isWholeList?: (nonce: string) => boolean
   /** Default 2; never more than the database has connections for, so 1 for the embedded one. */
   readonly laneCount?: number
   /** Bounds over all lanes of what waits for the database. */
@@ -86,6 +88,7 @@ export class CacheWriter {
   readonly #claims = new Map<number, Fence>()
   readonly #lanes: readonly Lane[]
   readonly #guilds: GuildEvents
+  readonly #members: MemberEvents
   readonly #handlers: ReadonlyMap<string, EventHandler>
   readonly #events: Counter
   readonly #poisonRows: Counter
@@ -96,7 +99,11 @@ export class CacheWriter {
     this.laneCount = deps.database.kind === 'embedded' ? 1 : (deps.laneCount ?? LANES)
     this.#lanes = Array.from({ length: this.laneCount }, (_, index) => this.#makeLane(index))
     const kept = this.#kept
-    const members = new MemberEvents()
+    // Without their intent or their rows members are never known to be complete.
+    const canComplete = isKindTold('members', deps.intents) && kept.has('members')
+    const isWholeList = deps.isWholeList ?? (() => false)
+    const members = new MemberEvents((nonce) => canComplete && isWholeList(nonce))
+    this.#members = members
     const channels = new ChannelEvents()
     this.#guilds = new GuildEvents({ channels, members, intents: deps.intents, kept })
     const all = [...this.#guilds.handlers(), ...channels.handlers(), ...members.handlers()]
@@ -123,7 +130,9 @@ export class CacheWriter {
 
   /** From now on rows of the shard are written under this fence. After `SessionStore.takeOver`. */
   claim(shardId: number, fence: Fence): void {
-    if (!isSameFence(this.#claims.get(shardId), fence)) this.#claims.set(shardId, { ...fence })
+    if (isSameFence(this.#claims.get(shardId), fence)) return
+    this.#claims.set(shardId, { ...fence })
+    this.#members.forgetShard(shardId)
   }
 
   /**
@@ -177,6 +186,7 @@ export class CacheWriter {
 
   /** Events of the shard are lost: from here on its lists are not known to be complete. */
   markMissed(shardId: number): void {
+    this.#members.forgetShard(shardId)
     const lane = this.#lanes[this.laneOf(shardId)]!
     const fence = this.#claims.get(shardId)
     if (fence === undefined) return

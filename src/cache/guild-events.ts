@@ -121,6 +121,7 @@ export class GuildEvents {
 
   /** Only a shard that was never filled takes its guilds from here; who left, the lifecycle tells. */
   #onReady(event: CacheEvent, batch: Batch): void {
+    this.#members.forgetShard(event.shardId)
     const guilds: string[] = []
     const fields = this.#ready
     if (fields.read(event.bytes, event.start, event.end) < 0) return
@@ -162,6 +163,7 @@ export class GuildEvents {
   #readAvailable(event: CacheEvent, batch: Batch): string | null {
     const guild = this.#readGuild(event)
     if (guild === null) return null
+    this.#members.forget(guild)
     const { starts, ends } = this.#guild
     if (!isTrue(event.bytes, starts[1]!, ends[1]!)) return guild
     this.#onOutage(event, batch, guild)
@@ -245,6 +247,7 @@ export class GuildEvents {
   #onDelete(event: CacheEvent, batch: Batch): void {
     const guild = this.#readGuild(event)
     if (guild === null) return
+    this.#members.forget(guild)
     const { starts, ends } = this.#guild
     // The key `unavailable` set: an outage, the data stays. Absent: the bot was removed.
     if (starts[1]! >= 0 && !isNil(event.bytes, starts[1]!, ends[1]!)) {

@@ -2,10 +2,11 @@
  * Members, presences, voice states and bans. A member's object has its user inside; a user has no row.
  * See [Discord Docs/Gateway Events] for the shapes; which of them are partial: protocol notes beside each.
  */
-import { FieldReader, isNil, ListReader, textAt } from '../etf/index.ts'
+import { FieldReader, integerAt, isNil, ListReader, textAt } from '../etf/index.ts'
 import type { Batch } from './batch.ts'
 import type { CacheEvent, EventHandler } from './cache-event.ts'
 import { Ids } from './ids.ts'
+import { MemberLists } from './member-lists.ts'
 import { writeObject, writeWhole } from './objects.ts'
 import type { RowSet } from './row-set.ts'
 import {
@@ -28,8 +29,22 @@ export class MemberEvents {
   readonly #member = new FieldReader(['guild_id', 'user.id'])
   readonly #presence = new FieldReader(['guild_id', 'user.id', 'status'])
   readonly #voice = new FieldReader(['guild_id', 'user_id', 'channel_id'])
-  readonly #chunk = new FieldReader(['guild_id', 'members', 'presences'])
+  readonly #chunk = new FieldReader([
+    'guild_id',
+    'members',
+    'presences',
+    'nonce',
+    'chunk_index',
+    'chunk_count',
+  ])
   readonly #list = new ListReader()
+  readonly #lists = new MemberLists()
+  readonly #isWholeList: (nonce: string) => boolean
+
+  /** @param isWholeList  whether chunks with this nonce are all members of their guild. */
+  constructor(isWholeList: (nonce: string) => boolean) {
+    this.#isWholeList = isWholeList
+  }
 
   handlers(): readonly (readonly [string, EventHandler])[] {
     return [
@@ -45,8 +60,24 @@ export class MemberEvents {
     ]
   }
 
+  /** The guild's changes were not all seen: a list on its way does not complete it. @param guild 8 characters */
+  forget(guild: string): void {
+    this.#lists.forget(guild)
+  }
+
+  forgetShard(shardId: number): void {
+    this.#lists.forgetShard(shardId)
+  }
+
   /** Puts a list of members of the guild. @returns how many have an id. */
-  putMembers(event: CacheEvent, batch: Batch, guild: string, start: number, end: number): number {
+  putMembers(
+    event: CacheEvent,
+    batch: Batch,
+    guild: string,
+    start: number,
+    end: number,
+    users: string[] | null = null,
+  ): number {
     const list = this.#list
     if (!list.open(event.bytes, start, end)) return 0
     const rows = batch.rows(guild, MEMBERS)
@@ -58,6 +89,7 @@ export class MemberEvents {
       if (!ids.read(1, list.bytes, this.#member.starts[1]!, this.#member.ends[1]!)) continue
       const at = writeWhole(rows.arena, list.bytes, list.start, list.end)
       rows.set(ids.bytes, PUT, at, event.shardId, event.sequence)
+      users?.push(ids.text(1))
       count++
     }
     return count
@@ -88,6 +120,7 @@ export class MemberEvents {
     if (move !== 0) this.#count(event, batch, guild, rows, move)
     const at = writeObject(rows.arena, event.bytes, event.start, event.end, WITHOUT_GUILD)
     rows.set(this.#ids.bytes, change, at, event.shardId, event.sequence)
+    if (change === PUT) this.#lists.joined(guild, this.#ids.text(1))
   }
 
   #onMemberRemove(event: CacheEvent, batch: Batch): void {
@@ -116,11 +149,21 @@ export class MemberEvents {
 
   #onChunk(event: CacheEvent, batch: Batch): void {
     const chunk = this.#chunk
-    if (chunk.read(event.bytes, event.start, event.end) < 0) return
-    if (!this.#ids.read(0, event.bytes, chunk.starts[0]!, chunk.ends[0]!)) return
+    const { bytes, shardId } = event
+    if (chunk.read(bytes, event.start, event.end) < 0) return
+    const { starts, ends } = chunk
+    if (!this.#ids.read(0, bytes, starts[0]!, ends[0]!)) return
     const guild = this.#ids.text(0)
-    this.putMembers(event, batch, guild, chunk.starts[1]!, chunk.ends[1]!)
-    this.putPresences(event, batch, guild, chunk.starts[2]!, chunk.ends[2]!)
+    const nonce = starts[3]! < 0 ? null : textAt(bytes, starts[3]!, ends[3]!)
+    const index = starts[4]! < 0 ? null : integerAt(bytes, starts[4]!, ends[4]!)
+    const count = starts[5]! < 0 ? null : integerAt(bytes, starts[5]!, ends[5]!)
+    const isWhole = nonce !== null && index !== null && count !== null && this.#isWholeList(nonce)
+    const users = isWhole ? this.#lists.chunk(guild, shardId, nonce, index) : null
+    const added = this.putMembers(event, batch, guild, starts[1]!, ends[1]!, users)
+    this.putPresences(event, batch, guild, starts[2]!, ends[2]!)
+    if (users === null || !isWhole) return
+    const all = this.#lists.end(guild, nonce, count, added)
+    if (all !== null) batch.after(guild).wholeMembers.set(guild, { shardId, users: all })
   }
 
   #onPresence(event: CacheEvent, batch: Batch): void {

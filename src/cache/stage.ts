@@ -37,6 +37,11 @@ export class Stage {
   readonly strippedRoles: ScopedIds = new Map()
   readonly unavailableGuilds: ScopedIds = new Map()
   readonly removedGuilds: ScopedIds = new Map()
+  /** Guilds whose members are exactly these: 8 characters each. */
+  readonly wholeMembers = new Map<
+    string,
+    { readonly shardId: number; readonly users: readonly string[] }
+  >()
   readonly counts = new MemberCounts()
   readonly #kept: ReadonlySet<StateKind>
 

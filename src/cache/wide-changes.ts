@@ -76,6 +76,24 @@ export function* changesAfter(stage: Stage, lost: ReadonlySet<number>): Generato
     yield { name: 'gateway_delete_roles', text: DELETE_ROLES, values }
     yield { name: 'gateway_strip_roles', text: STRIP_ROLES, values }
   }
+  for (const [guild, { shardId, users }] of stage.wholeMembers) {
+    if (lost.has(shardId)) continue
+    const values = [idArray([guild]), idArray(users)]
+    for (const table of ['members', 'presence', 'voice_states']) {
+      yield {
+        name: `gateway_whole_members_${table}`,
+        text: `delete from ${table} t using unnest($1::int8[]) as i (id)
+where t.guild_id = i.id and t.user_id not in (select unnest($2::int8[]))`,
+        values,
+      }
+    }
+    yield {
+      name: 'gateway_members_complete',
+      text: `update guilds t set members_complete = true, members_as_of = now()
+from unnest($1::int8[]) as i (id) where t.id = i.id and not t.unavailable`,
+      values: [idArray([guild])],
+    }
+  }
   const hidden = kept(stage.unavailableGuilds, lost)
   if (hidden.length > 0) {
     yield {

@@ -17,6 +17,8 @@ export const CONFIG_ERRORS = {
     'Several workers share the shards by etcd. Give -etcd, or leave -workers away.',
   CONFIG_MISSING_VALUE:
     'A flag that needs a value came without one. Write -flag value or -flag=value.',
+  CONFIG_MEMBERS:
+    '-members asks for member lists that Discord does not send without the intent GUILD_MEMBERS, or that -cache does not keep. Add the intent (it is privileged: switch it on in the Developer Portal too) and `members`, or leave -members away.',
   CONFIG_NO_TOKEN:
     "There is no bot token. Give it by -token-file, DISCORD_TOKEN or -token; it stands in Discord's Developer Portal under Bot.",
   CONFIG_BAD_TOKEN:

@@ -1,7 +1,7 @@
 /** The configuration of `gateway`, checked and typed. */
 import { readFileSync } from 'node:fs'
 import { messageOf, Secret } from '../base/index.ts'
-import type { StateKind } from '../discord/index.ts'
+import { INTENTS, type StateKind } from '../discord/index.ts'
 import { parseCacheKinds } from './cache-kinds.ts'
 import type { DestinationConfig } from './destination-config.ts'
 import { readDestinations } from './destinations.ts'
@@ -48,6 +48,8 @@ export interface GatewayConfig {
   readonly hasShardMetrics: boolean
   /** Null: whoever reaches the gRPC listener may send commands; voice connections are served to nobody. */
   readonly backendToken: Secret | null
+  /** Member lists of guilds with at most so many members are fetched; -1: only of those that come late. */
+  readonly membersMax: number
   /** Where commands of backends are taken from; null: nowhere but from gRPC. */
   readonly commands: { readonly address: Secret; readonly key: string } | null
   readonly isProd: boolean
@@ -139,13 +141,14 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       `shards within -shards ${shardCount}`,
     )
   }
+  const cacheKinds = parseCacheKinds(text('cache'))
   return {
     kind: isOn(values.get('check')) ? 'check' : 'run',
     config: {
       token: readToken(values.get('token'), values.get('token-file')),
       psql,
       dataDir: text('data'),
-      cacheKinds: parseCacheKinds(text('cache')),
+      cacheKinds,
       destinations: readDestinations(values, given, env),
       isReloadable: given.has('destinations'),
       name: text('name'),
@@ -164,6 +167,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       isEncodingGiven: given.has('encoding') || given.has('destinations'),
       hasShardMetrics: given.has('shard-metrics') && isOn(values.get('shard-metrics')),
       backendToken: text('backend-token') === '' ? null : new Secret(text('backend-token')),
+      membersMax: readMembers(text('members'), parseIntents(text('intents')), cacheKinds),
       commands:
         text('commands') === 'none'
           ? null
@@ -207,6 +211,22 @@ function readToken(token: string | undefined, file: string | undefined): Secret 
     )
   }
   return new Secret(value)
+}
+
+/** `all`, `<=N`, `none`. What cannot be fetched, or is not kept, is refused instead of being nothing. */
+function readMembers(value: string, intents: number, kinds: readonly StateKind[]): number {
+  if (value === 'none') return -1
+  const bound = /^<=([0-9]{1,9})$/.exec(value)?.[1]
+  if (value !== 'all' && bound === undefined) {
+    throw badValue({ flag: 'members', kind: 'text' }, value, 'all, none, or <=N as <=1000')
+  }
+  if ((intents & INTENTS.GUILD_MEMBERS) === 0 || !kinds.includes('members')) {
+    throw new ConfigError(
+      'CONFIG_MEMBERS',
+      `-members ${value} needs the intent GUILD_MEMBERS and a -cache that keeps members. Add them, or leave -members away.`,
+    )
+  }
+  return bound === undefined ? Number.MAX_SAFE_INTEGER : Number(bound)
 }
 
 function readApi(value: string): string {

@@ -173,6 +173,13 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
       'Turns the writing routes of State on, for requests with Authorization: Bearer and this token.',
   },
   {
+    flag: 'members',
+    kind: 'text',
+    default: 'none',
+    sentence:
+      "Which guilds' whole member lists are fetched for State: `all`, `<=N` (guilds with at most N members), or `none`: then only that of a guild that comes more than 5 minutes after the start of its shard's session. Needs the intent GUILD_MEMBERS.",
+  },
+  {
     flag: 'commands',
     kind: 'secret',
     default: 'none',

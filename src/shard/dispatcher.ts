@@ -25,6 +25,7 @@ export interface EventObserver {
 }
 
 const OBSERVED: ReadonlySet<string> = new Set([
+  'GUILD_CREATE',
   'GUILD_DELETE',
   'GUILD_MEMBERS_CHUNK',
   'RATE_LIMITED',

@@ -34,8 +34,8 @@ export interface ShardManagerOptions {
   readonly marks: AckMarks
   readonly lifecycle: Lifecycle
   readonly gaps: GapLog
-  /** Told of what concerns the bot's voice connections. */
-  readonly observer?: EventObserver
+  /** Told of what concerns the bot's voice connections, and of guilds that come late. */
+  readonly observers?: readonly EventObserver[]
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
@@ -113,7 +113,7 @@ export class ShardManager {
         sink,
         observers: [
           new CommandAnswers((shardId) => this.#shards.get(shardId)),
-          ...(options.observer === undefined ? [] : [options.observer]),
+          ...(options.observers ?? []),
         ],
         clock,
       }),
@@ -197,6 +197,13 @@ export class ShardManager {
     listener: (progress: MembersProgress) => void,
   ): void {
     this.#shard(shardId).requestMembers(wanted, listener)
+  }
+
+  /** Shards with a session that takes commands. */
+  readyShards(): number[] {
+    return [...this.#shards.values()]
+      .filter(({ stateName }) => stateName === 'ready')
+      .map(({ shardId }) => shardId)
   }
 
   /** Every shard that this process holds, by id. */

@@ -175,6 +175,17 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
     labels: '',
     meaning: 'Calls to etcd that an endpoint did not answer.',
   },
+  gateway_members_waiting_guilds: {
+    labels: '',
+    meaning:
+      'Guilds whose member list is still to be fetched (-members), as far as they are known.',
+  },
+  gateway_members_fetched_guilds_total: { labels: '', meaning: 'Member lists that were fetched.' },
+  gateway_members_received_total: { labels: '', meaning: 'Members in those lists.' },
+  gateway_members_failed_guilds_total: {
+    labels: '',
+    meaning: 'Member lists that Discord did not send; they are tried again.',
+  },
   gateway_commands_total: {
     labels: 'command, outcome',
     meaning:

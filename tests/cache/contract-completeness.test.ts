@@ -22,7 +22,8 @@ describe.each(KINDS)('what is complete, on %s', (kind) => {
   })
   afterAll(() => opened.close())
   beforeEach(async () => {
-    cache = await TestCache.open(opened.database)
+    const isWholeList = (nonce: string): boolean => nonce.startsWith('whole')
+    cache = await TestCache.open(opened.database, { isWholeList })
   })
   afterEach(() => cache.close())
 
@@ -71,6 +72,81 @@ describe.each(KINDS)('what is complete, on %s', (kind) => {
     expect(await marks()).toEqual(WHOLE)
     await cache.commit(['GUILD_DELETE', { id: GUILD, unavailable: true }, { sessionId: 'next' }])
     expect(await marks()).toMatchObject({ members: false, presences: false })
+  })
+
+  describe('a whole list by chunks', () => {
+    const chunk = (
+      members: readonly number[],
+      index: number,
+      count: number,
+      nonce = 'whole',
+    ): [string, object] => [
+      'GUILD_MEMBERS_CHUNK',
+      {
+        guild_id: GUILD,
+        members: members.map((n) => member(n)),
+        chunk_index: index,
+        chunk_count: count,
+        nonce,
+      },
+    ]
+    const users = (): Promise<string[]> =>
+      cache.column(`select user_id::text from members where guild_id = ${GUILD}`)
+    const ids = (...all: number[]): string[] => all.map((n) => user(n).id.toString()).sort()
+
+    beforeEach(async () => {
+      await cache.commit(['GUILD_CREATE', guildCreate(LARGE), { sequence: 2 }])
+    })
+
+    it('completes the guild with the last chunk, and who is in none of them goes', async () => {
+      await cache.commit(chunk([10, 11], 0, 3))
+      await cache.commit(chunk([12], 1, 3))
+      expect(await marks()).toMatchObject({ members: false })
+      await cache.commit(
+        ['GUILD_MEMBER_ADD', { ...member(20), guild_id: GUILD }],
+        ['GUILD_MEMBER_REMOVE', { guild_id: GUILD, user: { id: user(11).id } }],
+        chunk([13], 2, 3),
+      )
+      // 3 was in GUILD_CREATE; 20 joined meanwhile, 11 left.
+      expect(await users()).toEqual(ids(10, 12, 13, 20))
+      expect(await marks()).toMatchObject({ members: true, hasBeen: true })
+    })
+
+    it('in one batch with what comes before and behind it', async () => {
+      await cache.commit(chunk([10], 0, 2), chunk([11], 1, 2), [
+        'GUILD_MEMBER_ADD',
+        { ...member(20), guild_id: GUILD },
+      ])
+      expect(await users()).toEqual(ids(10, 11, 20))
+      expect(await marks()).toMatchObject({ members: true })
+    })
+
+    it('that was asked for again under the same nonce begins anew', async () => {
+      await cache.commit(chunk([10], 0, 2), chunk([11], 0, 2), chunk([12], 1, 2))
+      expect(await users()).toEqual(ids(11, 12))
+      expect(await marks()).toMatchObject({ members: true })
+    })
+
+    it.each<[what: string, happen: () => unknown]>([
+      ['a gap', () => cache.writer.markMissed(0)],
+      ['an outage', () => cache.write('GUILD_DELETE', { id: GUILD, unavailable: true })],
+      ['a GUILD_CREATE', () => cache.write('GUILD_CREATE', guildCreate(LARGE), { sequence: 90 })],
+      ['a new session', () => cache.write('READY', { guilds: [{ id: GUILD }] }, { sequence: 1 })],
+      ['another owner', () => cache.claim(0, 9)],
+    ])('completes nothing after %s in its middle', async (_, happen) => {
+      await cache.commit(chunk([10], 0, 2))
+      await Promise.resolve(happen())
+      await cache.commit(chunk([11], 1, 2))
+      expect(await marks()).toMatchObject({ members: false })
+      expect(await users()).toEqual(expect.arrayContaining(ids(3, 10, 11)))
+    })
+
+    it('completes nothing without its beginning, or when it answers something else', async () => {
+      await cache.commit(chunk([11], 1, 2))
+      await cache.commit(chunk([12], 0, 1, 'some'))
+      expect(await marks()).toMatchObject({ members: false })
+      expect(await users()).toEqual(ids(3, 11, 12))
+    })
   })
 
   it('a replayed GUILD_CREATE writes nothing', async () => {

@@ -204,3 +204,13 @@ test('-when-full is for every destination; without it the only one blocks', () =
   const age = config(['-token', 'x', '-queue-age-max', '0']).destinations[0]!.queueAgeMaxSeconds
   expect(age).toBe(0)
 })
+
+test('-members is all, none or <=N, and needs the intent and rows to keep members in', () => {
+  const token = ['-token', 'x', '-intents=all']
+  expect(config(['-token', 'x', '-intents=fast']).membersMax).toBe(-1)
+  expect(config([...token, '-members=<=500']).membersMax).toBe(500)
+  expect(config([...token, '-members', 'all']).membersMax).toBe(Number.MAX_SAFE_INTEGER)
+  expect(failure([...token, '-members=some']).code).toBe('CONFIG_BAD_VALUE')
+  expect(failure(['-token', 'x', '-intents=fast', '-members=all']).code).toBe('CONFIG_MEMBERS')
+  expect(failure([...token, '-cache=none', '-members=all']).code).toBe('CONFIG_MEMBERS')
+})

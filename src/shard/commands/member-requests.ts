@@ -57,6 +57,11 @@ export const FILL_NONCE_PREFIX = `${NONCE_PREFIX}fill:`
 const ALL_NONCE_PREFIX = `${NONCE_PREFIX}all:`
 const SOME_NONCE_PREFIX = `${NONCE_PREFIX}some:`
 
+/** Whether the chunks with this nonce are all members of a guild, asked for in one request. */
+export function isWholeListNonce(nonce: string): boolean {
+  return nonce.startsWith(FILL_NONCE_PREFIX) || nonce.startsWith(ALL_NONCE_PREFIX)
+}
+
 /** Requests of one shard that are not through. */
 const REQUESTS_MAX = 1000
 /** No chunk for so long, with a session: the answer is lost. Discord sends a chunk every few ms. */
