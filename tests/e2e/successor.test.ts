@@ -31,7 +31,15 @@ interface Pair {
 async function startPair(seed: number): Promise<Pair> {
   const redis = sharedRedis()
   const database = await freshDatabase()
-  const sim = await startDiscord({ shards: SHARDS, guilds: 40, membersMax: 300, rate: 0, seed })
+  const sim = await startDiscord({
+    shards: SHARDS,
+    guilds: 40,
+    membersMax: 300,
+    rate: 0,
+    seed,
+    // The frozen one sends none: its sessions must outlive the start of the second one, however busy the machine is.
+    heartbeatTimeoutMs: 60_000,
+  })
   const gateways: Program[] = []
   const start = async (podId: string): Promise<Program> => {
     const gateway = startGateway(sim, [
