@@ -236,7 +236,12 @@ function plot(node, height, isSpark) {
       legend: { show: false },
       cursor: { show: !isSpark },
       scales: { y: { range: (_plot, _low, high) => [0, Math.max(1, high * 1.1)] } },
-      axes: isSpark ? [{ show: false }, { show: false }] : [{ ...axis, size: 26 }, axis],
+      axes: isSpark
+        ? [{ show: false }, { show: false }]
+        : [
+            { ...axis, size: 50 },
+            { ...axis, size: 60 },
+          ],
       series: [{}, line],
     },
     [[], []],

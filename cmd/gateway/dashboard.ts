@@ -51,6 +51,7 @@ interface IdentifiesStatus {
 const FIRST_OWNER = 48
 const HAPPENINGS_MAX = 60
 const EVENTS_MAX = 12
+const RATE_MS_MIN = 800
 /** Budget and identifies are read from Postgres: not every second. */
 const IDENTIFIES_INTERVAL_MS = 5000
 
@@ -100,7 +101,8 @@ export class FleetDashboard implements DashboardSource {
     }
     const now = totalsOf(activity.workers, this.#clock.monotonic())
     const before = this.#before ?? now
-    this.#before = now
+    // Two snapshots in quick succession: rates over so short a time would jump.
+    if (before === now || now.atMs - before.atMs >= RATE_MS_MIN) this.#before = now
     const seconds = (now.atMs - before.atMs) / 1000
     const rateOf = (of: 'events' | 'delivered', key: string): number =>
       seconds <= 0

@@ -44,6 +44,13 @@ export async function main(
     }
     const { config } = command
     const log = createLog({ level: config.logLevel, isJson: config.isProd })
+    // Workers have their parent's command line: it has said so.
+    if (config.exposedFlags.length > 0 && process.channel === undefined) {
+      log.warn(
+        'secrets stand on the command line, where everybody on this host can read them: give the token by -token-file, others by GATEWAY_ variables',
+        { flags: config.exposedFlags },
+      )
+    }
     let stop = (_signal: NodeJS.Signals): Promise<void> => Promise.resolve()
     let reload = (): void => log.info('SIGHUP: the file of -destinations was just read', {})
     // Without the file nothing can be read again, and SIGHUP ends a process as it ever does.

@@ -13,6 +13,8 @@ import { badValue, type Env, isOn, parseOptions } from './parse.ts'
 export interface GatewayConfig {
   /** Without the prefix `Bot `. */
   readonly token: Secret
+  /** Flags of secrets that stood on the command line. */
+  readonly exposedFlags: readonly string[]
   /** Null: the embedded store in dataDir. */
   readonly psql: Secret | null
   readonly dataDir: string
@@ -78,7 +80,7 @@ export type GatewayCommand =
 
 /** @throws ConfigError with a sentence for the operator; see docs/errors.md. */
 export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCommand {
-  const { values, given, isHelp, isVersion } = parseOptions(GATEWAY_OPTIONS, argv, env)
+  const { values, given, exposed, isHelp, isVersion } = parseOptions(GATEWAY_OPTIONS, argv, env)
   if (isHelp) return { kind: 'help' }
   if (isVersion) return { kind: 'version' }
   const text = (flag: string): string => values.get(flag) ?? ''
@@ -145,6 +147,7 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
   return {
     kind: isOn(values.get('check')) ? 'check' : 'run',
     config: {
+      exposedFlags: exposed,
       token: readToken(values.get('token'), values.get('token-file')),
       psql,
       dataDir: text('data'),

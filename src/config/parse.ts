@@ -11,6 +11,8 @@ export interface Parsed {
   readonly given: ReadonlySet<string>
   /** What is no flag, in its order; only if the program takes arguments. */
   readonly arguments: readonly string[]
+  /** Secrets that stood on the command line, where everybody on the host can read them. */
+  readonly exposed: readonly string[]
   readonly isHelp: boolean
   readonly isVersion: boolean
 }
@@ -35,6 +37,7 @@ export function parseOptions(
   }
   const values = new Map<string, string>()
   const given = new Set<string>()
+  const exposed = new Set<string>()
   const words: string[] = []
   let isHelp = false
   let isVersion = false
@@ -79,6 +82,7 @@ export function parseOptions(
     if (value !== '') {
       values.set(option.flag, value)
       given.add(option.flag)
+      if (option.kind === 'secret' && isConfidential(option.flag, value)) exposed.add(option.flag)
     }
   }
   for (const option of options) {
@@ -93,7 +97,12 @@ export function parseOptions(
     if (!values.has(option.flag) && option.default !== '') values.set(option.flag, option.default)
   }
   if (!isHelp && !isVersion) for (const option of options) validate(option, values.get(option.flag))
-  return { values, given, arguments: words, isHelp, isVersion }
+  return { values, given, exposed: [...exposed], arguments: words, isHelp, isVersion }
+}
+
+/** A token, or a URL with a password in it. */
+function isConfidential(flag: string, value: string): boolean {
+  return flag.endsWith('token') || /:[^/@\s]+@/.test(value)
 }
 
 /** Whether a switch is on: given, and not `false`, `0` or `no`. */
@@ -138,7 +147,8 @@ function unknown(name: string, byFlag: ReadonlyMap<string, Option>): ConfigError
   if (!/^[A-Za-z][A-Za-z0-9-]*$/.test(name)) {
     return new ConfigError(
       'CONFIG_UNKNOWN_FLAG',
-      `${JSON.stringify(name)} is not a flag. Flags are written -flag value; -help lists them.`,
+      // Not repeated: it may be the second word of a token that was given without quotes.
+      'An argument is not a flag and belongs to none. Flags are written -flag value, a value with a space in quotes; -help lists them.',
     )
   }
   const guess = nearest(name, byFlag.keys())

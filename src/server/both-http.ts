@@ -23,6 +23,8 @@ const REQUEST_TIMEOUT_MS = 30_000
 /** Longer than the 60 s that load balancers keep an idle connection, so that they close it, not we. */
 const KEEP_ALIVE_TIMEOUT_MS = 75_000
 const STREAMS_PER_SESSION_MAX = 256
+/** Further ones are closed at once; those that say nothing are gone after 10 s. */
+const CONNECTIONS_MAX = 4096
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
@@ -50,6 +52,7 @@ export function createBothHttp(handler: Handler): BothHttp {
     },
     handler,
   )
+  server.maxConnections = CONNECTIONS_MAX
   const http2 = createHttp2Server(
     {
       settings: {

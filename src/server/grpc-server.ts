@@ -51,6 +51,15 @@ export interface GrpcServer {
 }
 
 const GATEWAY = 'gateway.Gateway'
+const LIMITS = {
+  /** Calls of one connection at a time. */
+  'grpc.max_concurrent_streams': 1000,
+  /** Requests are small: a command, a filter. */
+  'grpc.max_receive_message_length': 1024 * 1024,
+  /** A peer that is gone without a word is noticed, and what it held is free again. */
+  'grpc.keepalive_time_ms': 30_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+} as const
 const CLOSE_TIMEOUT_MS = 2000
 
 /**
@@ -68,7 +77,7 @@ export async function startGrpcServer(options: GrpcOptions): Promise<GrpcServer>
     [protoFile('gateway'), ...services.flatMap((service) => service.protoFile ?? [])],
     LOADER_OPTIONS,
   )
-  const server = new Server()
+  const server = new Server(LIMITS)
   const definition = serviceIn(known, GATEWAY)
   const peers = options.peers ?? new Peers(ALONE, options)
   server.addService(
