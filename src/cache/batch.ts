@@ -3,6 +3,7 @@
  * Guilds are independent of each other, so each guild's changes go to the earliest stage that keeps their order.
  */
 import type { StateKind } from '../discord/index.ts'
+import type { ArenaPool } from './arena-pool.ts'
 import type { Fence } from './fences.ts'
 import type { MemberCounts } from './member-counts.ts'
 import type { RowSet } from './row-set.ts'
@@ -32,13 +33,15 @@ export class Batch {
   readonly kept: ReadonlySet<StateKind>
   readonly stages: Stage[] = []
   readonly shards = new Map<number, ShardSpan>()
+  readonly #arenas: ArenaPool
   /** Guild → stage * PHASES + phase of its last change. */
   readonly #places = new Map<string, number>()
   /** Nothing may be placed before this stage any more. */
   #firstStage = 0
 
-  constructor(ticket: number, kept: ReadonlySet<StateKind>) {
+  constructor(ticket: number, kept: ReadonlySet<StateKind>, arenas: ArenaPool) {
     this.ticket = ticket
+    this.#arenas = arenas
     this.kept = kept
   }
 
@@ -52,6 +55,11 @@ export class Batch {
     let bytes = 0
     for (const stage of this.stages) bytes += stage.byteCount
     return bytes
+  }
+
+  /** Gives the memory of its rows back; of no use afterwards. */
+  release(): void {
+    for (const stage of this.stages) stage.release()
   }
 
   /** Notes an event, also one that changes nothing: it is settled with the batch. */
@@ -132,7 +140,7 @@ export class Batch {
   }
 
   #stage(index: number): Stage {
-    while (this.stages.length <= index) this.stages.push(new Stage(this.kept))
+    while (this.stages.length <= index) this.stages.push(new Stage(this.kept, this.#arenas))
     return this.stages[index]!
   }
 }

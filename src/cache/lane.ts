@@ -17,6 +17,7 @@ import {
   type Timer,
 } from '../base/index.ts'
 import type { StateKind } from '../discord/index.ts'
+import { ArenaPool } from './arena-pool.ts'
 import { Batch } from './batch.ts'
 import { BatchStatements, type PoisonRow } from './batch-statements.ts'
 import { type BatchResult, commitBatch, isDataError } from './batch-transaction.ts'
@@ -66,6 +67,7 @@ export interface LaneDeps {
 export class Lane {
   readonly #deps: LaneDeps
   readonly #statements: BatchStatements
+  readonly #arenas = new ArenaPool()
   #open: Batch
   /** Closed and not yet settled, oldest first; the first is in flight. */
   readonly #closed: Batch[] = []
@@ -93,7 +95,7 @@ export class Lane {
     const { counters } = deps
     this.#batchRows = counters.histogram('gateway_cache_batch_rows', BATCH_ROWS)
     this.#commitSeconds = counters.histogram('gateway_cache_commit_seconds', COMMIT_SECONDS)
-    this.#open = new Batch(1, deps.kept)
+    this.#open = new Batch(1, deps.kept, this.#arenas)
     this.#statements = new BatchStatements({ rowsPerStatementMax: deps.rowsPerStatementMax })
   }
 
@@ -187,7 +189,7 @@ export class Lane {
   #close(): void {
     if (this.#isEmpty) return
     this.#closed.push(this.#open)
-    this.#open = new Batch(this.#open.ticket + 1, this.#deps.kept)
+    this.#open = new Batch(this.#open.ticket + 1, this.#deps.kept, this.#arenas)
     this.#isEmpty = true
     this.#isDue = false
     this.#isLarge = false
@@ -220,6 +222,7 @@ export class Lane {
         this.#closed.shift()
         this.#hasRoom = true
         this.#settle(batch, result)
+        batch.release()
       }
     } finally {
       this.#isRunning = false

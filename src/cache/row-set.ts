@@ -12,10 +12,10 @@
  *   DELETE      PUT      PUT            DELETE         DELETE
  */
 import { ByteBuffer, mergeMaps, termToJson } from '../etf/index.ts'
+import type { ArenaPool } from './arena-pool.ts'
 import { charArray, int8Column, JsonbArray } from './binary-array.ts'
 import { DELETE, MERGE, PATCH, PUT, type RowChange, type Table } from './tables.ts'
 
-const ARENA_BYTES = 16 * 1024
 /** Below this, replaced objects are not worth the copy. */
 const COMPACT_BYTES = 1024 * 1024
 /** Map entry, key string and array slots of a row, about. */
@@ -25,10 +25,10 @@ export class RowSet {
   readonly table: Table
   readonly #isKept: boolean
   /** Objects as terms without version byte; write one here, then call `set` with its start. */
-  arena: ByteBuffer = new ByteBuffer(ARENA_BYTES)
+  arena: ByteBuffer
   #liveBytes = 0
   readonly #stride: number
-  readonly #columns: ByteBuffer = new ByteBuffer(1024)
+  readonly #columns: ByteBuffer
   readonly #rows = new Map<string, number>()
   readonly #keys: string[] = []
   readonly #changes: RowChange[] = []
@@ -39,10 +39,18 @@ export class RowSet {
   readonly #texts: string[] = []
 
   /** @param isKept  false: whatever is set is forgotten. */
-  constructor(table: Table, isKept = true) {
+  constructor(table: Table, isKept: boolean, arenas: ArenaPool) {
     this.table = table
     this.#isKept = isKept
+    this.arena = arenas.take()
+    this.#columns = arenas.take()
     this.#stride = table.columns.length * 8
+  }
+
+  /** Gives its memory back; of no use afterwards. */
+  release(arenas: ArenaPool): void {
+    arenas.give(this.arena)
+    arenas.give(this.#columns)
   }
 
   get count(): number {

@@ -7,6 +7,7 @@
  *   after    wide changes: threads of a channel, a role of all members, everything of a guild
  */
 import type { StateKind } from '../discord/index.ts'
+import type { ArenaPool } from './arena-pool.ts'
 import { MemberCounts } from './member-counts.ts'
 import { MembershipChanges } from './membership-changes.ts'
 import { ReplayClasses } from './replay-classes.ts'
@@ -44,19 +45,27 @@ export class Stage {
   >()
   readonly counts = new MemberCounts()
   readonly #kept: ReadonlySet<StateKind>
+  readonly #arenas: ArenaPool
 
   /** @param kept  rows of other kinds are forgotten. */
-  constructor(kept: ReadonlySet<StateKind>) {
+  constructor(kept: ReadonlySet<StateKind>, arenas: ArenaPool) {
     this.#kept = kept
+    this.#arenas = arenas
   }
 
   rowsOf(table: Table): RowSet {
     let set = this.rows.get(table)
     if (set === undefined) {
-      set = new RowSet(table, this.#kept.has(table.kind))
+      set = new RowSet(table, this.#kept.has(table.kind), this.#arenas)
       this.rows.set(table, set)
     }
     return set
+  }
+
+  /** Gives the memory of its rows back; of no use afterwards. */
+  release(): void {
+    for (const set of this.rows.values()) set.release(this.#arenas)
+    this.rows.clear()
   }
 
   replace(table: Table, guild: string, shardId: number): void {
