@@ -9,6 +9,8 @@ export const SERVER_ERRORS = {
     'The cache does not know the object: it does not exist, or no event has told of it since the bot can see it.',
   SERVER_NOT_CACHED:
     'The gateway does not keep this kind of state, so that nothing can be said of it. Start the gateway with the kind in -cache.',
+  SERVER_LIST_TOO_LONG:
+    'A list as an external term is held until it is whole, since its length stands before its entries; this one is larger than the program holds. Ask for pages with limit, or for JSON.',
   SERVER_UNAUTHORIZED:
     'The listener asks for a token and the request has none, or another one. Send Authorization: Bearer with the value of -read-token, for writing that of -write-token, for gRPC calls that change the fleet that of -admin-token (gatewayctl: -admin-token or GATEWAY_ADMIN_TOKEN).',
   SERVER_WRITING_OFF:
@@ -62,6 +64,7 @@ const ANSWERS: Readonly<Record<ServerErrorCode, Answer>> = {
   SERVER_BAD_REQUEST: { httpStatus: 400, grpcStatus: status.INVALID_ARGUMENT },
   SERVER_NOT_FOUND: { httpStatus: 404, grpcStatus: status.NOT_FOUND },
   SERVER_NOT_CACHED: { httpStatus: 501, grpcStatus: status.UNIMPLEMENTED },
+  SERVER_LIST_TOO_LONG: { httpStatus: 413, grpcStatus: status.OUT_OF_RANGE },
   SERVER_UNAUTHORIZED: { httpStatus: 401, grpcStatus: status.UNAUTHENTICATED },
   SERVER_WRITING_OFF: { httpStatus: 403, grpcStatus: status.PERMISSION_DENIED },
   SERVER_ACTIONS_OFF: { httpStatus: 403, grpcStatus: status.PERMISSION_DENIED },

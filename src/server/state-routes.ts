@@ -26,7 +26,7 @@ import {
   SNOWFLAKES,
   splitLists,
 } from './request-parameters.ts'
-import { ETF_TYPE, etagOf, formatOf, isEtf, isMatch, listBody } from './state-body.ts'
+import { ETF_TYPE, etagOf, formatOf, isEtf, isMatch, listBody, TermLists } from './state-body.ts'
 
 /** Requests of State under way at a time; each holds at most a page of rows. */
 const REQUESTS_MAX = 4096
@@ -277,6 +277,7 @@ export function buildStateRoutes(options: StateRoutesOptions, log: Log): Fastify
   const { reader, readToken } = options
   const token = readToken === undefined ? null : new BearerToken(readToken)
   let requestCount = 0
+  const terms = new TermLists()
   return (app, _options, done) => {
     app.setSchemaErrorFormatter((errors) => badRequest(errors))
     for (const route of readRoutes(reader)) {
@@ -334,7 +335,9 @@ export function buildStateRoutes(options: StateRoutesOptions, log: Log): Fastify
         const { body, next } =
           typeof found === 'string'
             ? { body: format.whole(found), next: null }
-            : await listBody(found, format, log)
+            : isEtf(format)
+              ? await terms.read(found)
+              : await listBody(found, log)
         if (isComplete !== null) void reply.header('x-complete', String(isComplete))
         if (asOf !== null) void reply.header('x-as-of', asOf.toISOString())
         if (next !== null) void reply.header('link', `<${nextUrl(request.url, next)}>; rel="next"`)

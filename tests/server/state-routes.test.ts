@@ -592,6 +592,34 @@ describe.each([
     expect([...(await etf(`guilds/${EMPTY_GUILD}/roles`))]).toEqual([131, 106])
   })
 
+  test('ETF: a list of several pages is one LIST_EXT, and more than one term can hold is refused', async () => {
+    const guild = '5000000000000000001'
+    const accept = { accept: 'application/x-erlang-binary' }
+    const url = `${server.url}/v1/events/guilds/${guild}/members`
+    const fill = (from: number, to: number, bytes: number): Promise<unknown> =>
+      db.query(
+        `insert into members (guild_id, user_id, data)
+         select $1, i, jsonb_build_object('nick', i, 'pad', repeat('x', ${bytes})) from generate_series(${from}, ${to}) as i`,
+        [guild],
+      )
+    await fill(1, 1250, 0)
+    const list = Buffer.from(await (await fetch(url, { headers: accept })).arrayBuffer())
+    expect([list[0], list[1], list.readUInt32BE(2), list.at(-1)]).toEqual([131, 108, 1250, 106])
+    const entries = JSON.parse(jsonOf(list)) as { nick: number }[]
+    expect(entries.map(({ nick }) => nick)).toEqual(Array.from({ length: 1250 }, (_, n) => n + 1))
+    const page = await fetch(`${url}?limit=1000`, { headers: accept })
+    expect(page.headers.get('link')).toContain('after=1000')
+    expect(Buffer.from(await page.arrayBuffer()).readUInt32BE(2)).toBe(1000)
+    expect((await fetch(`${url}?limit=1000`)).headers.get('link')).toContain('after=1000')
+    await fill(2001, 2040, 1024 * 1024)
+    const refused = await fetch(url, { headers: accept })
+    expect([refused.status, await refused.text()]).toEqual([
+      413,
+      expect.stringContaining('ask for pages with limit'),
+    ])
+    await db.query('delete from members where guild_id = $1', [guild])
+  })
+
   test('an answer that did not change is 304', async () => {
     const url = `${server.url}/v1/events/guilds/${GUILD}`
     const etag = (await fetch(url)).headers.get('etag')!

@@ -24,7 +24,7 @@ export interface ListStatement {
 export interface Range {
   /** Behind this key, as Postgres stores it; absent: from the beginning. */
   readonly after?: string
-  /** At most so many rows; absent: all. */
+  /** At most so many rows, in one page; absent: all. */
   readonly limit?: number
 }
 
@@ -48,7 +48,8 @@ export async function* rowPages(
   let after = range.after ?? BEFORE_ALL
   let left = range.limit ?? Number.POSITIVE_INFINITY
   for (;;) {
-    const rowsMax = Math.min(left, ROWS_PER_PAGE)
+    // What is asked for with a limit is one page: whether more follow stands before it.
+    const rowsMax = Math.min(left, range.limit ?? ROWS_PER_PAGE)
     const [page] = await db.query<{ bodies: string | null; after: string | null; count: number }>(
       text,
       [after, String(rowsMax), ...values],
