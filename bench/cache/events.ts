@@ -1,13 +1,16 @@
 /** What the contenders are told: a start-up of many guilds, and then what happens in them. */
 import { ALL_INTENTS, shardOfGuild } from '../../src/discord/index.ts'
-import { EtfWriter } from '../../sim/wire/etf-writer.ts'
-import { type MutationKind, World, type WorldEvent } from '../../sim/world/index.ts'
+import { encodeTerm } from '../../src/etf/index.ts'
+import { type MUTATION_KINDS, World } from '../../sim/index.ts'
 
 export const SHARDS = 16
 /** Of the largest guild, so that its GUILD_CREATE has about 200 KB; half of the guilds have no more than the median. */
 const MEMBERS_MAX = 300
 const MEMBERS_MEDIAN = 14
 const SESSION = 'bench'
+
+type MutationKind = (typeof MUTATION_KINDS)[number]
+type WorldEvent = ReturnType<World['step']>[number]
 
 export interface BenchEvent {
   readonly shardId: number
@@ -30,7 +33,6 @@ const STEADY_NAMES = new Set(['PRESENCE_UPDATE', 'GUILD_MEMBER_UPDATE', 'VOICE_S
 
 export class BenchWorld {
   readonly #world: World
-  readonly #writer = new EtfWriter()
   readonly #sequences = new Array<number>(SHARDS).fill(0)
   #turn = 0
 
@@ -88,7 +90,7 @@ export class BenchWorld {
   }
 
   #event(eventName: string, shardId: number, d: object): BenchEvent {
-    const bytes = this.#writer.term(d as Parameters<EtfWriter['term']>[0])
+    const bytes = encodeTerm(d, { keys: 'atom' })
     return {
       shardId,
       sessionId: SESSION,
@@ -96,7 +98,8 @@ export class BenchWorld {
       eventName,
       guildClass: eventName === 'GUILD_CREATE' ? 'available' : '',
       bytes,
-      start: 0,
+      // Behind the version byte.
+      start: 1,
       end: bytes.length,
     }
   }

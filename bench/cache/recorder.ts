@@ -1,5 +1,8 @@
 /** Writes down the rows that a cache sends, by transaction, so that rivals can send the very same. */
-import type { Connection, Database, Transaction } from '../../src/cache/database.ts'
+import type { Database } from '../../src/cache/index.ts'
+
+type Connection = Awaited<ReturnType<Database['connect']>>
+type Transaction = Parameters<Parameters<Connection['transaction']>[0]>[0]
 
 /** Rows of one statement, as slices of its binary arrays: each with its length before it. */
 export interface RecordedRows {
