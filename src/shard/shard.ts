@@ -448,7 +448,14 @@ export class Shard implements ConnectionCallbacks, ReaderHost, AnswerHost {
         await this.#permit?.commit(step.why)
         if (generation !== this.#generation) return
         this.#isCommitted = true
-        // To record it takes time, in which the process may have been stopped for longer than its lease.
+        // To record it takes time, in which the process may have been stopped for longer than its lease; and a claim
+        // is confirmed too while the store does not answer, which it does now.
+        const isOwned = await this.#keeper.holds()
+        if (generation !== this.#generation) return
+        if (!isOwned) {
+          this.lose()
+          return
+        }
         isProven = this.claim.isInTime
       }
       this.handle({ type: isProven ? 'proven' : 'unproven' })

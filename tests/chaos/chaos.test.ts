@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { type ChaosFlags, readChaosFlags } from './harness/flags.ts'
 import { runChaos } from './harness/run.ts'
@@ -5,11 +6,8 @@ import { runChaos } from './harness/run.ts'
 /** Both together 60 s, of which each has about 12 s for start, settling and checks. */
 const MINUTES = 0.28
 const RUN_MS_MAX = 150_000
-/**
- * Seeds of chance belong to the long-running command as long as one defect is open: a GUILD_CREATE that is replayed
- * for a guild that left meanwhile can come out as `joined` (seed 202, -minutes 1).
- */
-const SEEDS = [5, 2_663_277_764]
+/** One that every run repeats, and one that none has had. A failure is repeated by the command that is printed. */
+const SEEDS = [5, randomInt(2 ** 32)]
 
 describe('a fleet through kills, stops, outages and faults of Discord loses nothing and identifies for nothing', () => {
   test.each(SEEDS)('on the schedule of seed %i', { timeout: RUN_MS_MAX }, run)

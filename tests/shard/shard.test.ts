@@ -554,19 +554,33 @@ describe('ownership', () => {
     await next.next(2)
   })
 
-  test('whose time ran out while the IDENTIFY was recorded sends none', async () => {
-    const doubt = doubtful()
-    const gate: IdentifyGate = {
+  /** A process that is stopped while it records an IDENTIFY wakes when another one may own the shard. */
+  function stoppedInCommit(onWake: () => void): IdentifyGate {
+    return {
       async acquire(shardId) {
         const permit = await world.gate.acquire(shardId)
         const commit: typeof permit.commit = async (why) => {
           await permit.commit(why)
-          // A process that was stopped here wakes when another one may own the shard.
-          doubt.isInTime = false
+          onWake()
         }
         return { ...permit, commit }
       },
     }
+  }
+
+  test('that was taken over while the IDENTIFY was recorded sends none, and ends', async () => {
+    const gate = stoppedInCommit(() => world.sessions.lost.add(0))
+    const manager = world.manager(gateway.url, { claims: doubtful().claims, gate })
+    const first = await gateway.peer(0)
+    await first.hello()
+    await until(() => manager.status().length === 0)
+    expect(first.received).toEqual([])
+    expect(world.gate.history).toContain('commit 0 first')
+  })
+
+  test('whose time ran out while the IDENTIFY was recorded sends none', async () => {
+    const doubt = doubtful()
+    const gate = stoppedInCommit(() => (doubt.isInTime = false))
     world.manager(gateway.url, { claims: doubt.claims, gate })
     const first = await gateway.peer(0)
     await first.hello()
