@@ -80,6 +80,13 @@ export function defaultWhenFull(isRequired: boolean): DestinationConfig['whenFul
  * common that mean the same server. Null: not an address.
  */
 export function redisPlace(address: string): string | null {
+  const sentinel = /^rediss?\+sentinel:\/\/(?:[^@/]*@)?([^@/]+)\/([\w.-]+)(\/[0-9]+)?$/.exec(
+    address,
+  )
+  if (sentinel !== null) {
+    const [, hosts, master, db = ''] = sentinel
+    return `${hosts!.split(',').sort().join(',')}/${master}${db === '/0' ? '' : db}`
+  }
   const text = address.includes('://') ? address : `redis://${address}`
   if (!URL.canParse(text)) return null
   const { protocol, hostname, port, pathname } = new URL(text)

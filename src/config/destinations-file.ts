@@ -181,7 +181,7 @@ class DestinationReader {
     if (redisPlace(text) !== null) return new Secret(text)
     throw this.#yaml.bad(
       node,
-      'expected an `address` as host:port, redis://user:password@host:port/db or rediss://',
+      'expected an `address` as host:port, redis://user:password@host:port/db, rediss:// or redis+sentinel://host:port,host:port/master',
     )
   }
 

@@ -36,7 +36,7 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
     kind: 'secret',
     default: '',
     sentence:
-      'Redis that takes the events: host:port, redis:// or rediss://, or `none`. Default: localhost:6379 with -psql, none without.',
+      'Redis that takes the events: host:port, redis://, rediss://, redis+sentinel://host:port,host:port/master, or `none`. Default: localhost:6379 with -psql, none without.',
   },
   {
     flag: 'destinations',

@@ -193,6 +193,16 @@ destinations:
     expect(message('["a:1"], adresses: ["b:1"]')).toMatch(/did you mean addresses/)
   })
 
+  test('the same master by its sentinels is the same place, in whatever order they stand', () => {
+    const item = (name: string, address: string): string =>
+      `{name: ${name}, kind: redis-list, address: "${address}"}`
+    const one = item('a', 'redis+sentinel://u:hunter2@s1:1,s2:2/main')
+    const two = item('b', 'redis+sentinel://s2:2,s1:1/main/0')
+    const error = failure(() => destinations(`destinations: [${one}, ${two}]`))
+    expect(error.code).toBe('CONFIG_DUPLICATE_DESTINATION')
+    expect(error.message).not.toContain('hunter2')
+  })
+
   test('a stream has a prefix, a split and a trim of its own', () => {
     const head = 'destinations: [{name: s, kind: redis-stream, address: q'
     const [plain] = destinations(`${head}}]`, ['-redis-prefix', 'lists:'])

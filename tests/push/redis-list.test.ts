@@ -274,6 +274,26 @@ describe('parseRedisAddress', () => {
     ['redis://:p%40ss@h:1/5', { host: 'h', port: 1, db: 5, password: 'p@ss', username: undefined }],
     ['rediss://me:s@h', { host: 'h', username: 'me', password: 's', isTls: true }],
     ['user:p/w#?@h:1', null],
+    [
+      'redis+sentinel://me:p%40ss@a,[::1]:7/main/3',
+      {
+        sentinels: {
+          hosts: [
+            { host: 'a', port: 26379 },
+            { host: '::1', port: 7 },
+          ],
+          master: 'main',
+        },
+        username: 'me',
+        password: 'p@ss',
+        db: 3,
+        isTls: false,
+        shown: 'redis+sentinel://a,[::1]:7/main/3',
+      },
+    ],
+    ['rediss+sentinel://a:1/main', { isTls: true, db: 0, username: undefined }],
+    ['redis+sentinel://a:1', null],
+    ['redis+sentinel://u:p@a:1,b/x/main/9', null],
   ])('reads %s', (text, expected) => {
     if (expected === null) expect(() => parseRedisAddress(text)).toThrow(PushError)
     else expect(parseRedisAddress(text)).toMatchObject(expected)

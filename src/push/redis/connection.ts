@@ -56,10 +56,18 @@ export class RedisConnection {
       address: this.#address.shown,
     })
     this.#downSinceMs = options.clock.monotonic()
-    const { host, port, username, password, db, isTls } = this.#address
+    const { host, port, sentinels, username, password, db, isTls } = this.#address
     this.client = new Redis({
-      host,
-      port,
+      ...(sentinels === null
+        ? { host, port }
+        : {
+            sentinels: [...sentinels.hosts],
+            name: sentinels.master,
+            sentinelRetryStrategy: (times: number) => {
+              this.#attempts = times
+              return backoffMs(times - 1, options.random, RECONNECT_BACKOFF)
+            },
+          }),
       db,
       ...(username === undefined ? {} : { username }),
       ...(password === undefined ? {} : { password }),
