@@ -1,6 +1,6 @@
 /** Joins the rooms: database → fleet → destinations → Discord → shards → listeners. */
 import { hostname } from 'node:os'
-import { type Clock, type Log, type Random, within } from '../../src/base/index.ts'
+import { type Clock, type Log, type Random, retryAtStart, within } from '../../src/base/index.ts'
 import {
   ChannelGuilds,
   createCacheWriter,
@@ -143,9 +143,14 @@ async function start(
   } else {
     log.info('connected to Postgres', { address: database.address })
   }
-  await migrate(database, { log })
-  await refuseUnsaidEncoding(config, database)
-  const fleet = await Fleet.open(database, { name: config.name, botUserId: BigInt(botUserId) })
+  // Postgres has answered, but may go away again while everything starts.
+  const withPostgres = <T>(work: () => Promise<T>): Promise<T> =>
+    retryAtStart({ what: 'Postgres', clock, random, log, signal: deps.signal }, work)
+  const fleet = await withPostgres(async () => {
+    await migrate(database, { log })
+    await refuseUnsaidEncoding(config, database)
+    return Fleet.open(database, { name: config.name, botUserId: BigInt(botUserId) })
+  })
 
   const bot = await fetchGatewayBot({
     api: config.discordApi,
@@ -163,7 +168,7 @@ async function start(
     identifiesLeft: bot.sessionStartLimit.remaining,
     maxConcurrency: bot.sessionStartLimit.maxConcurrency,
   })
-  const { added, removed } = await fleet.saveCached(config.cacheKinds)
+  const { added, removed } = await withPostgres(() => fleet.saveCached(config.cacheKinds))
   if (added.length + removed.length > 0) {
     log.warn('-cache changed: what was not kept is unknown until Discord sends the guilds again', {
       added,
@@ -205,17 +210,19 @@ async function start(
   closers.push(async () => void (await push.drain(0)))
   await push.start()
 
-  const writer = await createCacheWriter({
-    ...common,
-    database,
-    fleet,
-    kinds: config.cacheKinds,
-    isWholeList: isWholeListNonce,
-    intents: config.intents,
-    shardCount,
-    onGap: ({ from, ...gap }) => gaps.drop({ ...gap, sequence: from, destination: 'cache' }),
-    onFenceLost: (shardId) => manager.lose(shardId),
-  })
+  const writer = await withPostgres(() =>
+    createCacheWriter({
+      ...common,
+      database,
+      fleet,
+      kinds: config.cacheKinds,
+      isWholeList: isWholeListNonce,
+      intents: config.intents,
+      shardCount,
+      onGap: ({ from, ...gap }) => gaps.drop({ ...gap, sequence: from, destination: 'cache' }),
+      onFenceLost: (shardId) => manager.lose(shardId),
+    }),
+  )
   closers.push(() => writer.close())
   markMissed = (shardId) => writer.markMissed(shardId)
   const lifecycle = new GuildLifecycle({
@@ -291,17 +298,19 @@ async function start(
     identifyLog,
     worker,
   })
-  const cluster = await openCluster(config, {
-    ...common,
-    fences,
-    holds: (shardId, fence) => sessions.holds(shardId, fence),
-    localGate,
-    version,
-    botUserId,
-    shardCount,
-    maxConcurrency: limit.maxConcurrency,
-    signal: deps.signal,
-  })
+  const cluster = await withPostgres(() =>
+    openCluster(config, {
+      ...common,
+      fences,
+      holds: (shardId, fence) => sessions.holds(shardId, fence),
+      localGate,
+      version,
+      botUserId,
+      shardCount,
+      maxConcurrency: limit.maxConcurrency,
+      signal: deps.signal,
+    }),
+  )
   closers.push(() => cluster.close())
   let onFatal: (error: ShardError) => void = () => undefined
   const fatal = new Promise<ShardError>((resolve) => {
@@ -476,10 +485,9 @@ async function start(
   await cluster.join(grpcAddress)
   deps.signal.throwIfAborted()
   // Only now is it certain that this start happens.
-  for (const { shardId, sessionId, sequence } of await fleet.saveShape({
-    shardCount,
-    intents: config.intents,
-  })) {
+  for (const { shardId, sessionId, sequence } of await withPostgres(() =>
+    fleet.saveShape({ shardCount, intents: config.intents }),
+  )) {
     gaps.gap({ shardId, sessionId, from: sequence + 1, to: null, cause: 'session_replaced' })
   }
   manager.start()

@@ -10,3 +10,4 @@ export type { Counter, Counters, Histogram, Labels, Log, LogFields } from './por
 export { seededRandom, systemRandom } from './random.ts'
 export type { Random } from './random.ts'
 export { redactUrl, Secret } from './secret.ts'
+export { retryAtStart } from './start-retry.ts'

@@ -4,7 +4,7 @@
  * One loop: keep the lease, read the fleet's keys, act on them. A watch only makes it look earlier. While
  * etcd is away nothing is claimed and nothing given up: the worker reads and writes on under its fences.
  */
-import { backoffMs, messageOf, within } from '../../base/index.ts'
+import { backoffMs, messageOf, retryAtStart, within } from '../../base/index.ts'
 import type { Clock, Counters, Log, Random, Timer } from '../../base/index.ts'
 import type { Fence, ShardClaim, ShardClaims } from '../../shard/index.ts'
 import { Claim } from '../claim.ts'
@@ -132,8 +132,18 @@ export class EtcdClaims implements ShardClaims {
   async join(address: string, signal: AbortSignal): Promise<void> {
     const { client, log, clock } = this.#options
     this.#record = { ...this.#record, address }
-    await client.probe()
-    await this.#register()
+    await retryAtStart(
+      {
+        ...this.#options,
+        what: 'etcd',
+        signal,
+        isFinal: ({ code }) => code === 'CLUSTER_ETCD_TLS',
+      },
+      async () => {
+        await client.probe()
+        await this.#register()
+      },
+    )
     const watch = client.watch(this.#keys.prefix, () => this.#wake())
     signal.addEventListener('abort', () => watch.close(), { once: true })
     this.#closeWatch = () => watch.close()

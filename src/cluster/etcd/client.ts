@@ -67,6 +67,16 @@ const NO_POLICY = {
   execute: async (fn: (context: unknown) => unknown) => fn({}),
 }
 
+/**
+ * etcd3's own pauses before it opens a watch again grow to 30 s, and nothing cancels their timers: those of an abandoned
+ * endpoint would outlive it by that.
+ */
+interface SteadyPause {
+  readonly duration: number
+  next(): SteadyPause
+}
+const WATCH_PAUSE: SteadyPause = { duration: 500, next: () => WATCH_PAUSE }
+
 export class EtcdClient {
   readonly #options: EtcdClientOptions
   readonly #endpoints: readonly Endpoint[]
@@ -76,6 +86,7 @@ export class EtcdClient {
   readonly #watches = new Set<() => void>()
   #index = 0
   #etcd: Etcd3 | null = null
+  #restart: Timer | undefined
   #isUp = true
   #isClosed = false
 
@@ -107,7 +118,12 @@ export class EtcdClient {
       if (!(error instanceof ClusterError) || error.code !== 'CLUSTER_ETCD_UNREACHABLE') throw error
       if (await this.#hasNoLeader()) {
         const message = `etcd at ${this.address} answers, but its cluster has no leader: more than half of its members are needed. Start the missing members.`
-        throw new ClusterError('CLUSTER_ETCD_NO_QUORUM', message, { address: this.address })
+        throw new ClusterError(
+          'CLUSTER_ETCD_NO_QUORUM',
+          message,
+          { address: this.address },
+          { cause: error, retryable: true },
+        )
       }
       throw error
     }
@@ -221,6 +237,7 @@ export class EtcdClient {
   close(): void {
     this.#isClosed = true
     this.#watches.clear()
+    this.#options.clock.clearTimeout(this.#restart)
     this.#etcd?.close()
     this.#etcd = null
   }
@@ -267,7 +284,10 @@ export class EtcdClient {
     etcd.close()
     const { clock, callMs } = this.#options
     // Not at once: an endpoint that refuses would be asked as fast as it answers.
-    clock.setTimeout(() => this.restartWatches(), callMs)
+    this.#restart ??= clock.setTimeout(() => {
+      this.#restart = undefined
+      this.restartWatches()
+    }, callMs)
   }
 
   #connected(): Etcd3 {
@@ -292,6 +312,7 @@ export class EtcdClient {
       faultHandling: {
         host: () => NO_POLICY as never,
         global: NO_POLICY as never,
+        watchBackoff: WATCH_PAUSE as never,
       },
     }
     return new Etcd3(options)
