@@ -116,6 +116,7 @@ export async function openCluster(config: GatewayConfig, deps: ClusterDeps): Pro
     maxConcurrency: deps.maxConcurrency,
     ttlSeconds: Math.max(PERMIT_TTL_SECONDS_MIN, config.leaseTtlSeconds),
     clock,
+    random: deps.random,
     log,
   })
   return {

@@ -1,6 +1,6 @@
 /** Workers of a fleet within the test process, on a real etcd; their shards are only names. */
 import { memoryCounters, silentLog, systemClock } from '../../src/base/index.ts'
-import type { Clock } from '../../src/base/index.ts'
+import type { Clock, Counters } from '../../src/base/index.ts'
 import { EtcdClaims, EtcdClient } from '../../src/cluster/index.ts'
 import type { ShardClaim } from '../../src/shard/index.ts'
 
@@ -32,14 +32,19 @@ export interface WorkerOptions {
   readonly clock?: Clock
 }
 
-export function clientOf(endpoints: string, clock: Clock = systemClock): EtcdClient {
+export function clientOf(
+  endpoints: string,
+  clock: Clock = systemClock,
+  counters: Counters = memoryCounters(),
+  callMs = 700,
+): EtcdClient {
   return new EtcdClient({
     endpoints,
     caFile: '',
-    callMs: 700,
+    callMs,
     clock,
     log: silentLog,
-    counters: memoryCounters(),
+    counters,
   })
 }
 

@@ -2,7 +2,13 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Etcd3 } from 'etcd3'
 import { describe, expect, test } from 'vitest'
-import { memoryCounters, Secret, silentLog, systemClock } from '../../src/base/index.ts'
+import {
+  memoryCounters,
+  Secret,
+  seededRandom,
+  silentLog,
+  systemClock,
+} from '../../src/base/index.ts'
 import type { Clock } from '../../src/base/index.ts'
 import { Fleet, migrate, openDatabase, SessionStore } from '../../src/cache/index.ts'
 import { EtcdIdentifyGate } from '../../src/cluster/index.ts'
@@ -299,7 +305,8 @@ describe.concurrent('an etcd that cannot be used', () => {
     await admin.auth.authEnable()
     admin.close()
     const clients = ['', 'root:wrong@', 'root:secret@'].map((who) =>
-      clientOf(etcd.url.replace('http://', `http://${who}`)),
+      // etcd hashes a password for as long as it takes.
+      clientOf(etcd.url.replace('http://', `http://${who}`), systemClock, memoryCounters(), 5000),
     )
     onTestFinished(() => clients.forEach((client) => client.close()))
     await expect(clients[0]!.probe()).rejects.toThrow('CLUSTER_ETCD_AUTH')
@@ -323,23 +330,27 @@ describe.concurrent('identify permits in etcd', () => {
     etcd: TestServer,
     worker: string,
     clock: Clock = systemClock,
-  ): EtcdIdentifyGate {
-    const client = clientOf(etcd.url, clock)
+    maxConcurrency = 2,
+    callMs = 5000,
+  ): EtcdIdentifyGate & { readonly requests: () => number } {
+    const counters = memoryCounters()
+    const client = clientOf(etcd.url, clock, counters, callMs)
     const gate = new EtcdIdentifyGate({
       client,
       local: freely,
       botUserId: '1',
       worker,
-      maxConcurrency: 2,
+      maxConcurrency,
       ttlSeconds: 15,
       clock,
+      random: Math.random,
       log: silentLog,
     })
     onTestFinished(() => {
       gate.close()
       client.close()
     })
-    return gate
+    return Object.assign(gate, { requests: () => counters.read('gateway_etcd_requests_total') })
   }
 
   const never = (): AbortSignal => new AbortController().signal
@@ -385,6 +396,91 @@ describe.concurrent('identify permits in etcd', () => {
     first.release('unused')
     await Promise.all(waiting)
     expect(order).toEqual([2, 6])
+  })
+
+  test('keys of one bucket are granted together, and a freed one at once to the other worker', async ({
+    onTestFinished,
+  }) => {
+    const etcd = await ownEtcd(onTestFinished)
+    const gates = ['fleet/a', 'fleet/b'].map((worker) =>
+      gateOf(onTestFinished, etcd, worker, systemClock, 64),
+    )
+    const beganAt = performance.now()
+    const permits = await Promise.all(
+      Array.from({ length: 64 }, (_, shardId) => gates[shardId % 2]!.acquire(shardId, never())),
+    )
+    // One transaction for each worker, not one for each shard with a read of all by everybody.
+    expect(performance.now() - beganAt).toBeLessThan(5000)
+    const requests = gates.map(({ requests: count }) => count())
+    expect(Math.max(...requests)).toBeLessThan(40)
+    let isGranted = false
+    const next = gates[1]!.acquire(64, never()).then((permit) => {
+      isGranted = true
+      permit.release('unused')
+    })
+    await pause(300)
+    expect(isGranted).toBe(false)
+    permits[0]!.release('unused')
+    await next
+    for (const permit of permits) permit.release('unused')
+    const reader = clientOf(etcd.url, systemClock, memoryCounters(), 5000)
+    onTestFinished(() => reader.close())
+    await until(async () => (await reader.read('/gateway/bots/')).keys.length === 0, {
+      what: 'every key given back',
+    })
+  })
+
+  test('two fleets never hold one key at a time, whoever asks and leaves when', async ({
+    onTestFinished,
+  }) => {
+    const etcd = await ownEtcd(onTestFinished)
+    const random = seededRandom(1)
+    const gates = ['one/a', 'two/b', 'two/c'].map((worker) => gateOf(onTestFinished, etcd, worker))
+    const holders = new Map<number, number>()
+    let most = 0
+    let granted = 0
+    const applicants = Array.from({ length: 60 }, async (_, shardId) => {
+      const leaving = new AbortController()
+      const waiting = gates[Math.floor(random() * 3)]!.acquire(shardId, leaving.signal)
+      if (random() < 0.3) setTimeout(() => leaving.abort(new Error('gone')), random() * 200)
+      let permit: IdentifyPermit
+      try {
+        permit = await waiting
+      } catch {
+        return
+      }
+      const key = shardId % 2
+      holders.set(key, (holders.get(key) ?? 0) + 1)
+      most = Math.max(most, holders.get(key)!)
+      granted++
+      await pause(random() * 20)
+      holders.set(key, holders.get(key)! - 1)
+      permit.release('unused')
+    })
+    await Promise.all(applicants)
+    expect(most).toBe(1)
+    expect(granted).toBeGreaterThan(30)
+  })
+
+  test('what a transaction took whose answer was lost is given back', async ({
+    onTestFinished,
+  }) => {
+    const etcd = await ownEtcd(onTestFinished)
+    const gate = gateOf(onTestFinished, etcd, 'fleet/a', systemClock, 2, 700)
+    const held = await gate.acquire(1, never())
+    etcd.freeze()
+    const failed = gate.acquire(0, never()).catch((error: unknown) => error)
+    expect(String(await failed)).toContain('CLUSTER_ETCD_UNREACHABLE')
+    // What was on its way is carried out now.
+    etcd.thaw()
+    held.release('unused')
+    const reader = clientOf(etcd.url, systemClock, memoryCounters(), 5000)
+    onTestFinished(() => reader.close())
+    await until(async () => (await reader.read('/gateway/bots/')).keys.length === 0, {
+      what: 'every key given back',
+    })
+    const again = await gate.acquire(0, never())
+    again.release('unused')
   })
 
   test('a permit past its own deadline is not used', async ({ onTestFinished }) => {
