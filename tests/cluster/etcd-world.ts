@@ -3,6 +3,7 @@ import { memoryCounters, silentLog, systemClock } from '../../src/base/index.ts'
 import type { Clock, Counters } from '../../src/base/index.ts'
 import { EtcdClaims, EtcdClient } from '../../src/cluster/index.ts'
 import type { ShardClaim } from '../../src/shard/index.ts'
+import { startEtcd, type TestServer } from '../support/servers.ts'
 
 export const TTL_SECONDS = 3
 
@@ -32,15 +33,25 @@ export interface WorkerOptions {
   readonly clock?: Clock
 }
 
+/** Of the test's own context: the tests run side by side. */
+export type AtEnd = (fn: () => void | Promise<void>) => void
+
+export async function ownEtcd(onTestFinished: AtEnd): Promise<TestServer> {
+  const etcd = await startEtcd()
+  onTestFinished(() => etcd.stop())
+  return etcd
+}
+
 export function clientOf(
   endpoints: string,
   clock: Clock = systemClock,
   counters: Counters = memoryCounters(),
   callMs = 700,
+  caFile = '',
 ): EtcdClient {
   return new EtcdClient({
     endpoints,
-    caFile: '',
+    caFile,
     callMs,
     clock,
     log: silentLog,

@@ -103,26 +103,50 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestServer
   return asTestServer(server, `redis://127.0.0.1:${server.port}`)
 }
 
-export async function startEtcd(): Promise<TestServer> {
-  const peerUrl = `http://127.0.0.1:${await freePort()}`
+export interface EtcdOptions {
+  /** PEM files; clients then have to speak TLS. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string }
+}
+
+export async function startEtcd({ tls }: EtcdOptions = {}): Promise<TestServer> {
+  const peerPort = await freePort()
+  return startMember('test', peerPort, `test=http://127.0.0.1:${peerPort}`, tls)
+}
+
+/** The members of one cluster; a majority of them has to live for it to answer. */
+export async function startEtcdCluster(members: number): Promise<TestServer[]> {
+  const ports = await Promise.all(Array.from({ length: members }, () => freePort()))
+  const cluster = ports.map((port, index) => `m${index}=http://127.0.0.1:${port}`).join(',')
+  return Promise.all(ports.map((port, index) => startMember(`m${index}`, port, cluster)))
+}
+
+async function startMember(
+  name: string,
+  peerPort: number,
+  cluster: string,
+  tls?: EtcdOptions['tls'],
+): Promise<TestServer> {
+  const peerUrl = `http://127.0.0.1:${peerPort}`
+  const scheme = tls === undefined ? 'http' : 'https'
   const server = await ServerProcess.launch({
     name: 'etcd',
     command: requireServerBinary('etcd'),
     args: (port, dataDir) =>
       [
-        ['--name', 'test', '--data-dir', join(dataDir, 'member')],
-        ['--listen-client-urls', `http://127.0.0.1:${port}`],
-        ['--advertise-client-urls', `http://127.0.0.1:${port}`],
+        ['--name', name, '--data-dir', join(dataDir, 'member')],
+        ['--listen-client-urls', `${scheme}://127.0.0.1:${port}`],
+        ['--advertise-client-urls', `${scheme}://127.0.0.1:${port}`],
+        tls === undefined ? [] : ['--cert-file', tls.certFile, '--key-file', tls.keyFile],
         ['--listen-peer-urls', peerUrl, '--initial-advertise-peer-urls', peerUrl],
-        ['--initial-cluster', `test=${peerUrl}`, '--logger', 'zap'],
+        ['--initial-cluster', cluster, '--logger', 'zap'],
       ].flat(),
-    readyPattern: /serving client traffic insecurely|serving insecure client/,
+    readyPattern: /serving client traffic|serving insecure client/,
     portTakenPattern: /address already in use/,
     stopSignal: 'SIGTERM',
     // etcd 3.4 asks for this word on ARM.
     env: process.arch === 'arm64' ? { ETCD_UNSUPPORTED_ARCH: 'arm64' } : {},
   })
-  return asTestServer(server, `http://127.0.0.1:${server.port}`)
+  return asTestServer(server, `${scheme}://127.0.0.1:${server.port}`)
 }
 
 function asTestServer(server: ServerProcess, url: string): TestServer {
