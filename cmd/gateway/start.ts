@@ -323,7 +323,7 @@ async function start(
     ...common,
     guilds: new IncompleteGuilds(database, shardCount),
     shards: {
-      readyShards: () => (fillsMembers ? manager.readyShards() : []),
+      readyShards: () => manager.readyShards(),
       requestMembers: (...request) => manager.requestMembers(...request),
     },
     shardOf: (guildId) => shardOfGuild(guildId, shardCount),
@@ -349,7 +349,7 @@ async function start(
     marks,
     lifecycle,
     gaps,
-    observers: [voice, fill],
+    observers: fillsMembers ? [voice, fill] : [voice],
     userAgent,
     onFatal,
     hasShardSeries: config.hasShardMetrics,
@@ -491,7 +491,7 @@ async function start(
     gaps.gap({ shardId, sessionId, from: sequence + 1, to: null, cause: 'session_replaced' })
   }
   manager.start()
-  fill.start()
+  if (fillsMembers) fill.start()
   commandList?.start()
   log.info('started', {
     shards: shardCount,
