@@ -412,7 +412,7 @@ async function start(
         activityService({
           own: () =>
             ownActivity({
-              worker: cluster.directory.self.id,
+              worker: fleetControl.workerId,
               metrics,
               stats: () => push.stats(),
               recent,

@@ -149,7 +149,12 @@ describe('of a running gateway', () => {
       expect.objectContaining({ shards: SHARDS, isReachable: true, isDraining: false }),
     ])
     expect(snapshot.destinations).toEqual([
-      expect.objectContaining({ name: 'redis', isUp: true, droppedEvents: 0 }),
+      expect.objectContaining({
+        name: 'redis',
+        worker: snapshot.workers[0]!.id,
+        isUp: true,
+        droppedEvents: 0,
+      }),
     ])
     expect(snapshot.identifies).toMatchObject({ total: 1000, stoppedBy: '' })
     expect(snapshot.events.length).toBeGreaterThan(2)
