@@ -1,5 +1,6 @@
 /** A simulated Discord, real servers, and compiled gateways between them: what the rows of the bench are taken from. */
-import { extname } from 'node:path'
+import { tmpdir } from 'node:os'
+import { extname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { ChildProcess } from 'node:child_process'
@@ -48,7 +49,7 @@ export class Worker {
     this.name = name
     this.#child = spawnTied(process.execPath, [PROGRAM, ...argv, `-podId=${name}`], {
       cwd: process.cwd(),
-      env: { DISCORD_TOKEN: token },
+      env: { DISCORD_TOKEN: token, GATEWAY_DATA: join(tmpdir(), 'gateway-bench-data') },
       deathSignal: 'SIGKILL',
     })
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {

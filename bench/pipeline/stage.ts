@@ -82,7 +82,11 @@ export class Stage {
   /** Starts a contender and waits until all its shards stream. */
   async contender(group: Group, shards = this.#flags.shards): Promise<Contender> {
     const prefix = group === 'floor' ? '' : `${group}:${shards}:`
-    const env = { NODE_EXTRA_CA_CERTS: join(this.#dir, 'ca.pem'), DISCORD_TOKEN: TOKEN }
+    const env = {
+      NODE_EXTRA_CA_CERTS: join(this.#dir, 'ca.pem'),
+      DISCORD_TOKEN: TOKEN,
+      GATEWAY_DATA: join(this.#dir, 'data'),
+    }
     let child: Child
     if (group === 'gateway') {
       const http = `127.0.0.1:${await freePort()}`

@@ -8,10 +8,11 @@ import {
   GrpcPushDestination,
   type GrpcPushOptions,
   openStdout,
-  OptionalAcks,
   type PushDrop,
   redisList,
   redisStream,
+  Spill,
+  type SpillThread,
   StdoutDestination,
   SubscribeDestination,
   type Wanted,
@@ -24,6 +25,8 @@ export interface DestinationDeps {
   readonly counters: Counters
   /** What Redis shows of the connections. */
   readonly connectionName: string
+  /** Where destinations keep what does not fit into memory, and the thread that writes it. */
+  readonly spill: { readonly folder: string; readonly thread: SpillThread }
   /** A new lane of the acknowledgement marks. */
   readonly lane: () => AckLane
   /** What is outstanding in a lane holds nothing back any more. */
@@ -39,27 +42,58 @@ export interface WiredDestination {
   readonly release: () => void
 }
 
-/** @throws PushError for an address or a certificate that cannot be used. */
-export function wireDestination(
+/** An event that a destination has not taken for so long goes to the disk and is accepted by that. */
+const SPILL_AFTER_MS = 2000
+/** The same of a required one: beyond it Discord may not replay the event any more. */
+const SPILL_AFTER_REQUIRED_MS = 30_000
+
+/** @throws PushError for an address, a certificate or a folder that cannot be used. */
+export async function wireDestination(
   config: DestinationConfig,
   deps: DestinationDeps,
-): WiredDestination {
+): Promise<WiredDestination> {
+  const spill = await openSpill(config, deps)
   const lanes = { direct: deps.lane(), afterCache: deps.lane() }
-  let optional: OptionalAcks | undefined
   const release = (): void => {
-    optional?.close()
     deps.removeLane(lanes.direct)
     deps.removeLane(lanes.afterCache)
   }
-  if (!config.isRequired) {
-    optional = new OptionalAcks({ ...deps, destination: config.name, acks: lanes })
-  }
   try {
-    const destination = createDestination(config, optional?.lanes ?? lanes, deps)
-    return { config, destination, release }
+    return { config, destination: createDestination(config, lanes, spill, deps), release }
   } catch (error) {
     release()
     throw error
+  }
+}
+
+async function openSpill(
+  config: DestinationConfig,
+  deps: DestinationDeps,
+): Promise<Spill | undefined> {
+  if (config.whenFull !== 'spill') return undefined
+  return await Spill.open({
+    ...deps,
+    ...deps.spill,
+    destination: config.name,
+    form: formOf(config),
+    bytesMax: config.spillBytesMax,
+    afterMs: config.isRequired ? SPILL_AFTER_REQUIRED_MS : SPILL_AFTER_MS,
+  })
+}
+
+/** How payloads are written: what lies in a spill is delivered in the same form only. */
+function formOf({ kind, payload, encoding, grpcPush }: DestinationConfig): string {
+  switch (kind) {
+    case 'redis-list':
+      return `${kind} ${payload} ${encoding}`
+    case 'redis-stream':
+      return `${kind} ${encoding}`
+    case 'stdout':
+      return `${kind} ${payload}`
+    case 'grpc-push':
+      return `${kind} ${grpcPush?.method ?? ''} ${payload} ${encoding}`
+    case 'grpc-subscribe':
+      return kind
   }
 }
 
@@ -74,6 +108,7 @@ export function wantedOf({ events, rules }: DestinationConfig): Wanted {
 function createDestination(
   config: DestinationConfig,
   acks: AckLanes,
+  spill: Spill | undefined,
   deps: DestinationDeps,
 ): Destination {
   const { name, address, isRequired, stream } = config
@@ -92,6 +127,7 @@ function createDestination(
       ageMaxMs: config.queueAgeMaxSeconds * 1000,
     },
     whenFull: config.whenFull,
+    spill,
     ...wantedOf(config),
     acks,
   }

@@ -12,7 +12,7 @@ export interface ReloadDeps {
   /** @throws ConfigError */
   readonly read: () => readonly DestinationConfig[]
   /** @throws PushError */
-  readonly wire: (config: DestinationConfig) => WiredDestination
+  readonly wire: (config: DestinationConfig) => Promise<WiredDestination>
   readonly push: Push
   /** What a destination that is no longer wanted has to deliver the rest. */
   readonly drainMs: number
@@ -51,7 +51,7 @@ export class DestinationsReload {
     try {
       const configs = read()
       this.#refuseFixed(configs)
-      next = this.#wire(configs)
+      next = await this.#wire(configs)
     } catch (error) {
       log.error('destinations: the file is refused, the old one stays in force', {
         error: messageOf(error),
@@ -90,16 +90,17 @@ export class DestinationsReload {
     }
   }
 
-  #wire(configs: readonly DestinationConfig[]): WiredDestination[] {
+  async #wire(configs: readonly DestinationConfig[]): Promise<WiredDestination[]> {
     const made: WiredDestination[] = []
+    const next: WiredDestination[] = []
     try {
-      return configs.map((config) => {
+      for (const config of configs) {
         const before = this.#wired.find((one) => isSame(unfiltered(one.config), unfiltered(config)))
-        if (before !== undefined) return { ...before, config }
-        const wired = this.#deps.wire(config)
-        made.push(wired)
-        return wired
-      })
+        const wired = before ?? (await this.#deps.wire(config))
+        if (before === undefined) made.push(wired)
+        next.push({ ...wired, config })
+      }
+      return next
     } catch (error) {
       for (const { destination, release } of made) void destination.drain(0).then(release)
       throw error
@@ -125,14 +126,14 @@ export class DestinationsReload {
   async #remove({ config, destination, release }: WiredDestination): Promise<void> {
     const { log, counters, drainMs } = this.#deps
     const { name } = config
-    const { events } = await destination.drain(drainMs)
+    const left = await destination.drain(drainMs)
+    const events = left.events - left.spilledEvents
     release()
     const labels = { destination: name, event: 'other', cause: 'removed' }
     counters.counter('gateway_push_dropped_events_total', labels).value += events
-    if (events === 0)
+    if (left.events === 0)
       log.info('destination removed: everything is delivered', { destination: name })
-    else
-      log.warn('destination removed: what it still held is dropped', { destination: name, events })
+    else log.warn('destination removed: what it still held is dropped', { ...left, events })
   }
 }
 

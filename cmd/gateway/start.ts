@@ -1,5 +1,6 @@
 /** Joins the rooms: database → fleet → destinations → Discord → shards → listeners. */
 import { hostname } from 'node:os'
+import { join } from 'node:path'
 import { type Clock, type Log, type Random, retryAtStart, within } from '../../src/base/index.ts'
 import {
   ChannelGuilds,
@@ -28,7 +29,14 @@ import {
   shardOfGuild,
   userIdOfToken,
 } from '../../src/discord/index.ts'
-import { CommandList, eventsService, Push, SubscribeDestination } from '../../src/push/index.ts'
+import {
+  CommandList,
+  eventsService,
+  Push,
+  SpillThread,
+  SubscribeDestination,
+  type Undelivered,
+} from '../../src/push/index.ts'
 import {
   activityService,
   advertisedAddress,
@@ -185,15 +193,18 @@ async function start(
   })
   let markMissed: (shardId: number) => void = () => undefined
   const marks = new AckMarks(shardCount)
-  const wire = (destination: DestinationConfig): WiredDestination =>
+  const thread = new SpillThread()
+  closers.push(() => thread.close())
+  const wire = (destination: DestinationConfig): Promise<WiredDestination> =>
     wireDestination(destination, {
       ...common,
       connectionName: worker,
+      spill: { folder: join(config.dataDir, 'spill', fleet.id), thread },
       lane: () => marks.lane(),
       removeLane: (lane) => marks.remove(lane),
       onDrop: (drop) => gaps.drop(drop),
     })
-  const wired = config.destinations.map(wire)
+  const wired = await Promise.all(config.destinations.map(wire))
   const subscribe = wired
     .map(({ destination }) => destination)
     .find((destination) => destination instanceof SubscribeDestination)
@@ -508,7 +519,7 @@ async function start(
 
   async function stop(): Promise<void> {
     await cluster.drain()
-    let undelivered: readonly { destination: string; events: number }[] = []
+    let undelivered: readonly Undelivered[] = []
     let isCommitted = true
     await manager.stop(async () => {
       const written = Promise.all([writer.flush(), voice.flush()])
@@ -522,8 +533,13 @@ async function start(
       ),
     )
     await within(clock, closed, CLOSE_MS)
+    const isSaved = undelivered.every(({ events, spilledEvents }) => events === spilledEvents)
     if (undelivered.length === 0 && isCommitted) {
       log.info('stopped: everything that was read is delivered')
+    } else if (isSaved && isCommitted) {
+      log.warn('stopped: what is not delivered lies on the disk for the next start', {
+        undelivered,
+      })
     } else {
       log.warn('stopped: the next start resumes behind what was delivered', {
         undelivered,

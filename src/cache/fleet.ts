@@ -15,12 +15,15 @@ interface FleetRow {
   readonly bot_user_id: string
   readonly shard_count: number | null
   readonly intents: number | null
+  readonly fleet_id: string
 }
 
 /** The one row that says whose database this is. */
 export class Fleet {
   readonly name: string
   readonly botUserId: bigint
+  /** Of this database's fleet alone, whatever its name. */
+  readonly id: string
   #shardCount: number | null
   #intents: number | null
   readonly #database: Database
@@ -29,6 +32,7 @@ export class Fleet {
     this.#database = database
     this.name = identity.name
     this.botUserId = identity.botUserId
+    this.id = row.fleet_id
     this.#shardCount = row.shard_count
     this.#intents = row.intents
   }
@@ -44,7 +48,7 @@ export class Fleet {
       [identity.name, identity.botUserId],
     )
     const [row] = await database.query<FleetRow>(
-      'select name, bot_user_id, shard_count, intents from gateway_fleet',
+      'select name, bot_user_id, shard_count, intents, fleet_id from gateway_fleet',
     )
     if (row === undefined || row.bot_user_id !== identity.botUserId.toString()) {
       throw new CacheError(

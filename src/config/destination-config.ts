@@ -55,25 +55,17 @@ export interface DestinationConfig {
   readonly grpcPush: GrpcPushConfig | null
   /** 0: any age. */
   readonly queueAgeMaxSeconds: number
-  readonly whenFull: 'drop-oldest' | 'drop-new' | 'block'
+  readonly whenFull: 'spill' | 'drop-oldest' | 'drop-new' | 'block'
+  readonly spillBytesMax: number
   /** Whether the start waits for it, and the acknowledgement for its acceptance. */
   readonly isRequired: boolean
 }
 
 /** What the flags say, for what a destination does not say itself. */
-export interface DestinationDefaults
-  extends Omit<
-    DestinationConfig,
-    'name' | 'kind' | 'address' | 'rules' | 'stream' | 'grpcPush' | 'isRequired' | 'whenFull'
-  > {
-  /** Null: by whether it is required. */
-  readonly whenFull: DestinationConfig['whenFull'] | null
-}
-
-/** One that is not required slows no other one unless it is told to. */
-export function defaultWhenFull(isRequired: boolean): DestinationConfig['whenFull'] {
-  return isRequired ? 'block' : 'drop-new'
-}
+export type DestinationDefaults = Omit<
+  DestinationConfig,
+  'name' | 'kind' | 'address' | 'rules' | 'stream' | 'grpcPush' | 'isRequired'
+>
 
 /**
  * Host, port and database of a Redis address, without user and password: what two addresses have in

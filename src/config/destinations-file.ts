@@ -6,7 +6,6 @@ import {
   type DestinationConfig,
   type DestinationDefaults,
   type DestinationKind,
-  defaultWhenFull,
   redisPlace,
   refuseDuplicates,
   type StreamConfig,
@@ -31,6 +30,7 @@ const KEYS = [
   'queue-bytes-max',
   'queue-age-max',
   'when-full',
+  'spill-bytes-max',
 ]
 /** What else each kind has. */
 const KEYS_OF: Readonly<Record<DestinationKind, readonly string[]>> = {
@@ -113,7 +113,7 @@ class DestinationReader {
     this.#fields = yaml.fields(map, [...KEYS, ...KEYS_OF[kind]])
     const name = this.#name()
     const { events, queueEventsMax, queueBytesMax, queueAgeMaxSeconds } = this.#defaults
-    const { whenFull, encoding } = this.#defaults
+    const { whenFull, spillBytesMax, encoding } = this.#defaults
     const isRequired = this.#given('required', (node) => yaml.boolean(node, 'required'), isOnly)
     const payload = kind === 'stdout' ? STDOUT_PAYLOAD : this.#defaults.payload
     const prefix = kind === 'redis-stream' ? STREAM_PREFIX : this.#defaults.prefix
@@ -130,13 +130,10 @@ class DestinationReader {
       queueEventsMax: this.#asFlag('queue-events-max', queueEventsMax),
       queueBytesMax: this.#asFlag('queue-bytes-max', queueBytesMax),
       queueAgeMaxSeconds: this.#asFlag('queue-age-max', queueAgeMaxSeconds),
-      whenFull: this.#choice(
-        'when-full',
-        ['drop-oldest', 'drop-new', 'block'],
-        whenFull ?? defaultWhenFull(isRequired),
-      ),
+      whenFull: this.#choice('when-full', ['spill', 'drop-oldest', 'drop-new', 'block'], whenFull),
       stream: kind === 'redis-stream' ? this.#stream() : null,
       grpcPush: kind === 'grpc-push' ? readGrpcPush(yaml, map, this.#fields) : null,
+      spillBytesMax: this.#asFlag('spill-bytes-max', spillBytesMax),
       isRequired,
     }
   }

@@ -1,5 +1,5 @@
 import { Secret } from '../base/index.ts'
-import { type DestinationConfig, defaultWhenFull } from './destination-config.ts'
+import type { DestinationConfig } from './destination-config.ts'
 import { readDestinationsFile, STDOUT_PAYLOAD } from './destinations-file.ts'
 import { ConfigError } from './errors.ts'
 import { readMultiRedis } from './multi-redis.ts'
@@ -39,12 +39,12 @@ export function readDestinations(
     queueEventsMax: Number(text('queue-events-max')),
     queueBytesMax: Number(text('queue-bytes-max')),
     queueAgeMaxSeconds: Number(text('queue-age-max')),
-    whenFull: given.has('when-full') ? (text('when-full') as DestinationConfig['whenFull']) : null,
+    whenFull: text('when-full') as DestinationConfig['whenFull'],
+    spillBytesMax: Number(text('spill-bytes-max')),
   }
   const destinations = (): DestinationConfig[] => {
     if (way === '-destinations') return readDestinationsFile(text('destinations'), defaults)
     if (multiRedis !== '') return readMultiRedis(multiRedis, defaults)
-    const whenFull = defaults.whenFull ?? defaultWhenFull(true)
     const only = {
       ...defaults,
       address: null,
@@ -52,7 +52,6 @@ export function readDestinations(
       stream: null,
       grpcPush: null,
       isRequired: true,
-      whenFull,
     }
     if (isStdout) {
       const payload = given.has('payload') ? defaults.payload : STDOUT_PAYLOAD

@@ -284,16 +284,26 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
   {
     flag: 'when-full',
     kind: 'choice',
-    choices: ['block', 'drop-oldest', 'drop-new'],
-    default: 'block',
+    choices: ['spill', 'drop-oldest', 'drop-new', 'block'],
+    default: 'spill',
     sentence:
-      'What happens to an event when the queue is full: the shards are parked, the oldest that waits makes room, or it is dropped itself. Default for a destination that is not required: drop-new.',
+      'What happens to an event when the queue is full: it goes to the disk, the oldest that waits makes room, it is dropped itself, or the shards are parked.',
+  },
+  {
+    flag: 'spill-bytes-max',
+    kind: 'integer',
+    min: 1_048_576,
+    unit: 'bytes',
+    default: '1073741824',
+    sentence:
+      'Bytes of events that a destination may keep in -data with -when-full spill; beyond it the oldest are dropped.',
   },
   {
     flag: 'data',
     kind: 'text',
     default: './gateway-data',
-    sentence: 'Folder of the embedded store. One process at a time.',
+    sentence:
+      'Folder of the embedded store (one process at a time) and of what destinations have not taken yet.',
   },
   {
     flag: 'lease-ttl',

@@ -2,7 +2,6 @@ import { messageOf, Secret } from '../base/index.ts'
 import {
   type DestinationConfig,
   type DestinationDefaults,
-  defaultWhenFull,
   redisPlace,
   refuseDuplicates,
 } from './destination-config.ts'
@@ -46,7 +45,6 @@ export function readMultiRedis(text: string, defaults: DestinationDefaults): Des
       stream: null,
       grpcPush: null,
       events: names.length === 0 ? defaults.events : new Set(names),
-      whenFull: defaults.whenFull ?? defaultWhenFull(false),
       isRequired: false,
     }
   })

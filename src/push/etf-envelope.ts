@@ -32,6 +32,14 @@ export class EtfEnvelopeWriter implements PayloadWriter {
     this.#hasVersion = hasVersion
   }
 
+  /** One more pair at the end, and the count of the map raised. */
+  late(payload: Uint8Array): Uint8Array {
+    const late = Buffer.concat([payload, LATE])
+    const count = this.#hasVersion ? 2 : 1
+    late.writeUInt32BE(late.readUInt32BE(count) + 1, count)
+    return late
+  }
+
   write(event: PushEvent, arena: ByteArena): number {
     const name = this.#texts.name(event.eventName)
     const session = this.#texts.session(event.shardId, event.sessionId)
@@ -59,6 +67,14 @@ export class EtfEnvelopeWriter implements PayloadWriter {
     return pos - end
   }
 }
+
+/** `"late" → true`: 119 = SMALL_ATOM_UTF8_EXT. */
+const LATE = Buffer.concat([
+  Buffer.from([109, 0, 0, 0, 4]),
+  Buffer.from('late'),
+  Buffer.from([119, 4]),
+  Buffer.from('true'),
+])
 
 function writeText(bytes: Buffer, pos: number, key: Buffer, text: Buffer): number {
   pos += key.copy(bytes, pos)

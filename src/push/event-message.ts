@@ -23,6 +23,7 @@ const TAG_RECEIVED_AT = 0x38
 const TAG_ENCODING = 0x40
 const TAG_D = 0x4a
 const TAG_NUMBER = 0x50
+const TAG_LATE = 0x58
 const ENCODING_JSON = 1
 /** Of 64 bits, 7 in each byte. */
 export const VARINT_BYTES_MAX = 10
@@ -41,6 +42,10 @@ export class EventMessageWriter implements PayloadWriter {
 
   constructor(encoding: 'etf' | 'json') {
     this.#isJson = encoding === 'json'
+  }
+
+  late(payload: Uint8Array): Uint8Array {
+    return Buffer.concat([payload, Buffer.from([TAG_LATE, 1])])
   }
 
   write(event: PushEvent, arena: ByteArena): number {

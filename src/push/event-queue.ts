@@ -2,6 +2,7 @@ import { AckChains } from './ack-chains.ts'
 import { ByteArena } from './byte-arena.ts'
 import { grown } from './grown.ts'
 import type { AckLanes, PushEvent } from './ports.ts'
+import type { SpillRows } from './spill/spill-rows.ts'
 
 /**
  * The bounded queue of one destination: numbers in arrays and bytes in an arena, no object per event.
@@ -24,6 +25,10 @@ export interface QueueLimits {
 const DIRECT = 0
 const AFTER_CACHE = 1
 const SLOTS_MIN = 1024
+/** Where a slot is: waits for the cache, stands in its channel or before the disk, was taken out. */
+const HELD = 0
+const READY = 1
+const UNDER_WAY = 2
 
 export class EventQueue {
   /** Payloads are written here, then handed over by add(). */
@@ -55,9 +60,13 @@ export class EventQueue {
   #ticket = new Float64Array(0)
   /** Counts up over all events: which is the oldest of several channels' heads. */
   #order = new Float64Array(0)
-  #receivedAtMs = new Float64Array(0)
   #sequence = new Float64Array(0)
   #receivedAt = new Float64Array(0)
+  /** Its row in the spill, -1 for none. */
+  #row = new Float64Array(0)
+  #isAccepted = new Uint8Array(0)
+  #isLate = new Uint8Array(0)
+  #stage = new Uint8Array(0)
   readonly #session: string[] = []
   /** Head of the list of free slots, through #next. */
   #freeSlot = -1
@@ -69,6 +78,12 @@ export class EventQueue {
   /** The last slot of a channel that is on its way and must stay, -1 for none. */
   readonly #pinned: number[] = []
   #added = 0
+  /** What becomes ready waits in `diverted` instead of its channel; for the spill. */
+  isDiverting = false
+  readonly diverted: number[] = []
+  onDiverted: () => void = () => undefined
+  /** The event of this row of the spill is finished. */
+  onRowDone: (row: number) => void = () => undefined
   /** By cache lane. */
   readonly #heldHead: number[] = []
   readonly #heldTail: number[] = []
@@ -114,7 +129,45 @@ export class EventQueue {
     ticket: number,
     length: number,
   ): void {
-    if (this.#freeSlot === -1) this.#grow(Math.min(this.#capacity * 2, this.#eventsMax))
+    const slot = this.#fill(channel, name, event, length)
+    const ackLane = lane === -1 ? DIRECT : AFTER_CACHE
+    this.#lane[slot] = ackLane
+    this.#chains.submit(slot, event.shardId, ackLane, event.position)
+    this.#enqueue(slot, event.shardId, lane, ticket)
+  }
+
+  /**
+   * Queues the payload at the arena's end, which comes from the spill: it is accepted already and leaves next.
+   *
+   * @param isLate an earlier process has left it.
+   */
+  addSaved(
+    channel: number,
+    name: number,
+    event: Pick<PushEvent, 'shardId' | 'sessionId' | 'sequence' | 'receivedAtMs'>,
+    row: number,
+    isLate: boolean,
+    length: number,
+  ): void {
+    const slot = this.#fill(channel, name, event, length)
+    this.#row[slot] = row
+    this.#isAccepted[slot] = 1
+    this.#isLate[slot] = isLate ? 1 : 0
+    this.#stage[slot] = READY
+    this.#link(slot)
+  }
+
+  #fill(
+    channel: number,
+    name: number,
+    event: Pick<PushEvent, 'shardId' | 'sessionId' | 'sequence' | 'receivedAtMs'>,
+    length: number,
+  ): number {
+    if (this.#freeSlot === -1) {
+      // What comes from the disk may reach over the bound for a moment.
+      const max = Math.max(this.#eventsMax, this.#capacity + SLOTS_MIN)
+      this.#grow(Math.min(this.#capacity * 2, max))
+    }
     const slot = this.#freeSlot
     this.#freeSlot = this.#next[slot]!
     this.#next[slot] = -1
@@ -125,17 +178,17 @@ export class EventQueue {
     this.#receivedAt[slot] = event.receivedAtMs
     this.#session[slot] = event.sessionId
     this.#order[slot] = this.#added++
-    this.#receivedAtMs[slot] = event.receivedAtMs
+    this.#row[slot] = -1
+    this.#isAccepted[slot] = 0
+    this.#isLate[slot] = 0
+    this.#stage[slot] = HELD
     this.#chunk[slot] = this.arena.current
     this.#start[slot] = this.arena.end
     this.#length[slot] = length
     this.arena.take(length)
     this.events++
     this.bytes += length
-    const ackLane = lane === -1 ? DIRECT : AFTER_CACHE
-    this.#lane[slot] = ackLane
-    this.#chains.submit(slot, event.shardId, ackLane, event.position)
-    this.#enqueue(slot, event.shardId, lane, ticket)
+    return slot
   }
 
   #enqueue(slot: number, shardId: number, lane: number, ticket: number): void {
@@ -192,6 +245,7 @@ export class EventQueue {
     const slot = this.#head[channel]!
     if (this.#pinned[channel] === slot) this.#pinned[channel] = -1
     this.#unlink(channel, -1, slot)
+    this.#stage[slot] = UNDER_WAY
     return slot
   }
 
@@ -239,8 +293,22 @@ export class EventQueue {
 
   /** The event is through, or dropped and counted: acknowledges it and frees slot and bytes. */
   finish(slot: number): void {
+    const row = this.#row[slot]!
+    if (row !== -1) this.onRowDone(row)
+    this.release(slot)
+  }
+
+  /** The event is on the disk, in this row: acknowledges it. */
+  save(slot: number, row: number): void {
+    this.#row[slot] = row
+    this.#accept(slot)
+  }
+
+  /** The event is on the disk and leaves the queue: acknowledges it and frees slot and bytes. */
+  release(slot: number): void {
     const length = this.#length[slot]!
-    this.#chains.complete(slot, this.#shard[slot]!, this.#lane[slot] === DIRECT ? 0 : 1)
+    this.#accept(slot)
+    this.#order[slot] = -1
     this.arena.release(this.#chunk[slot]!, length)
     this.events--
     this.bytes -= length
@@ -249,6 +317,105 @@ export class EventQueue {
     this.#freeSlot = slot
   }
 
+  #accept(slot: number): void {
+    if (this.#isAccepted[slot] === 1) return
+    this.#isAccepted[slot] = 1
+    this.#chains.complete(slot, this.#shard[slot]!, this.#lane[slot] === DIRECT ? 0 : 1)
+  }
+
+  /** Takes what is ready, not on its way and not on the disk out of the channels, and diverts what comes. */
+  divertReady(): void {
+    this.isDiverting = true
+    const slots: number[] = []
+    for (const channel of this.activeChannels.slice()) {
+      let previous = this.#pinned[channel] ?? -1
+      let slot = this.#loose(channel)
+      // What was read from the disk stands first.
+      for (; slot !== -1 && this.#row[slot] !== -1; slot = this.#next[slot]!) previous = slot
+      while (slot !== -1) {
+        const next = this.#next[slot]!
+        this.#unlink(channel, previous, slot)
+        slots.push(slot)
+        slot = next
+      }
+    }
+    slots.sort((a, b) => this.#order[a]! - this.#order[b]!)
+    // Not as arguments: there may be more than a call takes.
+    for (const slot of slots) this.diverted.push(slot)
+  }
+
+  /** Puts what was diverted into its channels again. */
+  resume(): void {
+    this.isDiverting = false
+    for (const slot of this.diverted) this.#link(slot)
+    this.diverted.length = 0
+  }
+
+  /** Slots that are on their way and not on the disk, in the order in which they came. */
+  slotsUnderWay(): number[] {
+    const slots = this.unsavedSlots().filter((slot) => this.#stage[slot] === UNDER_WAY)
+    for (const channel of this.activeChannels) {
+      const last = this.#pinned[channel] ?? -1
+      if (last === -1) continue
+      for (let slot = this.#head[channel]!; ; slot = this.#next[slot]!) {
+        if (this.#row[slot] === -1) slots.push(slot)
+        if (slot === last) break
+      }
+    }
+    return slots.sort((a, b) => this.#order[a]! - this.#order[b]!)
+  }
+
+  /** Every slot that is not on the disk, wherever it stands, in the order in which they came. */
+  unsavedSlots(): number[] {
+    const slots: number[] = []
+    for (let slot = 0; slot < this.#capacity; slot++) {
+      if (this.#length[slot] !== -1 && this.#row[slot] === -1) slots.push(slot)
+    }
+    return slots.sort((a, b) => this.#order[a]! - this.#order[b]!)
+  }
+
+  /** When the oldest event was read that is ready, or on its way, and not on the disk; infinite for none. */
+  oldestUnsavedMs(): number {
+    let oldest = Number.POSITIVE_INFINITY
+    if (this.events === 0) return oldest
+    for (let slot = 0; slot < this.#capacity; slot++) {
+      if (this.#length[slot] === -1 || this.#row[slot] !== -1 || this.#stage[slot] === HELD)
+        continue
+      oldest = Math.min(oldest, this.#receivedAt[slot]!)
+    }
+    return oldest
+  }
+
+  /** The events as rows of the spill, numbered from `firstRow` on. */
+  rowsOf(slots: readonly number[], firstRow: number, names: readonly string[]): SpillRows {
+    const lengths = Int32Array.from(slots, (slot) => this.#length[slot]!)
+    const bytes = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0))
+    let pos = 0
+    for (const slot of slots) {
+      const start = this.#start[slot]!
+      pos += this.chunkOf(slot).copy(bytes, pos, start, start + this.#length[slot]!)
+    }
+    return {
+      ids: Float64Array.from(slots, (_, index) => firstRow + index),
+      names: slots.map((slot) => names[this.#name[slot]!]!),
+      channels: Int32Array.from(slots, (slot) => this.#channel[slot]!),
+      shards: Int32Array.from(slots, (slot) => this.#shard[slot]!),
+      sessions: slots.map((slot) => this.#session[slot]!),
+      sequences: Float64Array.from(slots, (slot) => this.#sequence[slot]!),
+      receivedAtMs: Float64Array.from(slots, (slot) => this.#receivedAt[slot]!),
+      lengths,
+      bytes,
+    }
+  }
+
+  /** Tells an event from a later one in the same slot; -1: the slot is free. */
+  orderOf(slot: number): number {
+    return this.#order[slot]!
+  }
+  /** Whether an earlier process has received it. */
+  isLate(slot: number): boolean {
+    return this.#isLate[slot] === 1
+  }
   chunkOf(slot: number): Buffer {
     return this.arena.chunk(this.#chunk[slot]!)
   }
@@ -265,7 +432,7 @@ export class EventQueue {
     return this.#shard[slot]!
   }
   receivedAtMsOf(slot: number): number {
-    return this.#receivedAtMs[slot]!
+    return this.#receivedAt[slot]!
   }
   sequenceOf(slot: number): number {
     return this.#sequence[slot]!
@@ -318,6 +485,16 @@ export class EventQueue {
   }
 
   #makeReady(slot: number): void {
+    this.#stage[slot] = READY
+    if (!this.isDiverting) {
+      this.#link(slot)
+      return
+    }
+    this.diverted.push(slot)
+    this.onDiverted()
+  }
+
+  #link(slot: number): void {
     const channel = this.#channel[slot]!
     const count = this.#count[channel] ?? 0
     if (count === 0) {
@@ -344,7 +521,10 @@ export class EventQueue {
     this.#name = grown(this.#name, capacity)
     this.#ticket = grown(this.#ticket, capacity)
     this.#order = grown(this.#order, capacity)
-    this.#receivedAtMs = grown(this.#receivedAtMs, capacity)
+    this.#row = grown(this.#row, capacity)
+    this.#isAccepted = grown(this.#isAccepted, capacity)
+    this.#isLate = grown(this.#isLate, capacity)
+    this.#stage = grown(this.#stage, capacity)
     this.#sequence = grown(this.#sequence, capacity)
     this.#receivedAt = grown(this.#receivedAt, capacity)
     this.#chains.grow(capacity)

@@ -1,11 +1,8 @@
+type Numbers = Int32Array<ArrayBuffer> | Float64Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
+
 /** A copy of the array with room for `capacity` items; the rest is zero. */
-export function grown(array: Int32Array<ArrayBuffer>, capacity: number): Int32Array<ArrayBuffer>
-export function grown(array: Float64Array<ArrayBuffer>, capacity: number): Float64Array<ArrayBuffer>
-export function grown(
-  array: Int32Array<ArrayBuffer> | Float64Array<ArrayBuffer>,
-  capacity: number,
-): Int32Array<ArrayBuffer> | Float64Array<ArrayBuffer> {
-  const copy = array instanceof Int32Array ? new Int32Array(capacity) : new Float64Array(capacity)
+export function grown<T extends Numbers>(array: T, capacity: number): T {
+  const copy = new (array.constructor as new (length: number) => T)(capacity)
   copy.set(array)
   return copy
 }

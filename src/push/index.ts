@@ -1,10 +1,11 @@
 export { PushError } from './errors.ts'
+export { Spill } from './spill/spill.ts'
+export { SpillThread } from './spill/spill-thread.ts'
 export type { QueueLimits } from './event-queue.ts'
 export type { Wanted } from './event-filter.ts'
 export type { FilterRule } from './filter-rule.ts'
 export { GrpcPushDestination } from './grpc-push/destination.ts'
 export type { GrpcPushOptions } from './grpc-push/destination.ts'
-export { OptionalAcks } from './optional-acks.ts'
 export type {
   AckLane,
   AckLanes,
@@ -12,6 +13,7 @@ export type {
   DestinationStats,
   PushDrop,
   PushEvent,
+  Undelivered,
   WhenFull,
 } from './ports.ts'
 export { Push } from './push.ts'

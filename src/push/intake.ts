@@ -12,6 +12,8 @@ import type { EventFilter } from './event-filter.ts'
 import { EventQueue, type QueueLimits } from './event-queue.ts'
 import type { PayloadWriter } from './payload.ts'
 import type { AckLanes, PushDrop, PushEvent, Undelivered, WhenFull } from './ports.ts'
+import type { Spill } from './spill/spill.ts'
+import type { SpillDrop, SpillRows } from './spill/spill-rows.ts'
 
 /** How often the age of what waits is looked at, while something waits. */
 const AGE_CHECK_MS = 1000
@@ -23,6 +25,10 @@ export interface IntakeOptions {
   readonly limits: QueueLimits
   /** Default `block`. */
   readonly whenFull?: WhenFull | undefined
+  /** With `spill` only. */
+  readonly spill?: Spill | undefined
+  /** Where an event of an earlier process goes. Default: the channel of that time. @param channel of that time. */
+  readonly lateChannelOf?: ((name: number, channel: number) => number) | undefined
   readonly acks: AckLanes
   readonly keepsShardOrder: boolean
   readonly clock: Clock
@@ -43,7 +49,9 @@ export class Intake {
   filter: EventFilter
   readonly names: EventNames
   readonly delivered: Counter
-  /** Called when the age has made room. */
+  /** Called when something became ready by itself. */
+  onReady: () => void = () => undefined
+  /** Called when age or disk have made room. */
   onFreed: () => void = () => undefined
   readonly whenFull: WhenFull
   takenEvents = 0
@@ -73,6 +81,33 @@ export class Intake {
       labels,
     )
     counters.gauge('gateway_push_queue_bytes', () => this.queue.bytes, labels)
+    const { spill } = options
+    if (spill === undefined) return
+    this.takenEvents += spill.found.events
+    this.#taken.value += spill.found.events
+    spill.attach({
+      queue: this.queue,
+      names: this.names.names,
+      limits: options.limits,
+      load: (rows, lateTo) => this.#load(rows, lateTo),
+      drop: (drops, cause) => this.#dropAll(drops, cause),
+      onReady: () => this.onReady(),
+      onFreed: () => this.onFreed(),
+    })
+  }
+
+  /** Nothing is held, neither here nor on the disk. */
+  get isIdle(): boolean {
+    return this.queue.events === 0 && this.spilledEvents === 0
+  }
+
+  /** On the disk and not in the queue. */
+  get spilledEvents(): number {
+    return this.#options.spill?.unreadEvents ?? 0
+  }
+
+  get spilledBytes(): number {
+    return this.#options.spill?.unreadBytes ?? 0
   }
 
   /**
@@ -114,6 +149,7 @@ export class Intake {
     const channel = this.#options.channelOf(name, event)
     this.queue.add(channel, name, event, lane, ticket, length)
     if (this.#ageMaxMs > 0) this.#watchAge()
+    this.#options.spill?.onAdded()
     return true
   }
 
@@ -155,12 +191,23 @@ export class Intake {
     counter.value++
   }
 
+  /** Events left the queue: there may be room for what lies on the disk. */
+  onTaken(): void {
+    this.#options.spill?.onTaken()
+  }
+
   /** No more is taken or dropped. @returns what is still held, for the destination's drain(). */
-  close(): Undelivered {
+  async close(): Promise<Undelivered> {
     this.#isClosed = true
-    this.#options.clock.clearTimeout(this.#ageTimer)
-    const { events, bytes } = this.queue
-    return { destination: this.#options.destination, events, bytes }
+    const { destination, spill, clock } = this.#options
+    clock.clearTimeout(this.#ageTimer)
+    const saved = (await spill?.close())?.savedEvents ?? 0
+    return {
+      destination,
+      events: this.queue.events + this.spilledEvents,
+      bytes: this.queue.bytes + this.spilledBytes,
+      spilledEvents: saved + this.spilledEvents,
+    }
   }
 
   #count(): void {
@@ -170,6 +217,13 @@ export class Intake {
 
   /** Drops the oldest where the policy says so; what is on its way or waits for the cache stays. */
   #makeRoom(): boolean {
+    const { spill } = this.#options
+    if (spill !== undefined) {
+      // The disk takes nothing, or not fast enough.
+      const slot = this.whenFull === 'spill' ? spill.shiftStaged() : -1
+      if (slot !== -1) this.dropSlot(slot, 'spill_behind')
+      return this.queue.hasRoom
+    }
     if (this.whenFull !== 'drop-oldest') return false
     while (!this.queue.hasRoom) {
       if (!this.#dropOldest('queue_full')) return false
@@ -184,6 +238,55 @@ export class Intake {
     queue.discard(slot)
     this.dropSlot(slot, cause)
     return true
+  }
+
+  /** Rows come back from the disk. */
+  #load(rows: SpillRows, lateTo: number): void {
+    const { queue } = this
+    const { clock, payload, spill, lateChannelOf } = this.#options
+    const receivedBeforeMs = this.#ageMaxMs === 0 ? 0 : clock.now() - this.#ageMaxMs
+    let start = 0
+    for (const [index, row] of rows.ids.entries()) {
+      const length = rows.lengths[index]!
+      const stored = rows.bytes.subarray(start, start + length)
+      start += length
+      const event = {
+        eventName: rows.names[index]!,
+        shardId: rows.shards[index]!,
+        sessionId: rows.sessions[index]!,
+        sequence: rows.sequences[index]!,
+        receivedAtMs: rows.receivedAtMs[index]!,
+      }
+      const name = this.names.admit(event.eventName)
+      if (name < 0 || event.receivedAtMs < receivedBeforeMs) {
+        this.#dropAll([event], name < 0 ? 'event_names_max' : 'age')
+        spill?.remove(row)
+        continue
+      }
+      const isLate = row <= lateTo
+      const bytes = isLate ? (payload.late?.(stored) ?? stored) : stored
+      const channel = rows.channels[index]!
+      queue.arena.reserve(bytes.length)
+      queue.arena.bytes.set(bytes, queue.arena.end)
+      queue.addSaved(
+        isLate ? (lateChannelOf?.(name, channel) ?? channel) : channel,
+        name,
+        event,
+        row,
+        isLate,
+        bytes.length,
+      )
+    }
+  }
+
+  /** Counts and reports events that are only known by name. */
+  #dropAll(drops: readonly SpillDrop[], cause: string): void {
+    const { destination, onDrop } = this.#options
+    for (const { eventName, shardId, sessionId, sequence } of drops) {
+      this.count(eventName, cause)
+      if (shardId < 0) continue
+      onDrop({ destination, shardId, sessionId, sequence, eventName, cause })
+    }
   }
 
   #watchAge(): void {

@@ -17,6 +17,11 @@ export class JsonWriter implements PayloadWriter {
     this.#form = form
   }
 
+  late(payload: Uint8Array): Uint8Array {
+    if (this.#form === 'd') return payload
+    return Buffer.concat([payload.subarray(0, -1), Buffer.from(',"late":true}')])
+  }
+
   write(event: PushEvent, arena: ByteArena): number {
     const scratch = this.#scratch
     scratch.length = 0

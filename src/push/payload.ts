@@ -18,6 +18,8 @@ export interface PayloadWriter {
    * @throws EtfError when `d` cannot be read as a term (json only).
    */
   write(event: PushEvent, arena: ByteArena): number
+  /** A payload that was written, with the mark that it comes late; absent: the form has no room for one. */
+  readonly late?: (payload: Uint8Array) => Uint8Array
 }
 
 /** First byte of an external term. See Erlang ext_dist. */

@@ -37,10 +37,10 @@ export interface AckLanes {
 }
 
 /**
- * What happens to an event when the queue is full: the oldest that waits makes room for it, it is dropped
+ * What happens to an event when the queue is full: it waits on the disk, the oldest that waits makes room for it, it is dropped
  * itself, or the shards are parked until there is room (docs/architecture.md#back-pressure).
  */
-export type WhenFull = 'drop-oldest' | 'drop-new' | 'block'
+export type WhenFull = 'spill' | 'drop-oldest' | 'drop-new' | 'block'
 
 /** An event that a destination wanted and will never get: one event of a gap. */
 export interface PushDrop {
@@ -58,6 +58,8 @@ export interface Undelivered {
   readonly destination: string
   readonly events: number
   readonly bytes: number
+  /** Those of them that lie on the disk: the next start delivers them, late. */
+  readonly spilledEvents: number
 }
 
 export interface DestinationStats {
@@ -66,9 +68,11 @@ export interface DestinationStats {
   /** Held: waiting for the cache, for a flush, or for an answer. */
   readonly queuedEvents: number
   readonly queuedBytes: number
+  /** On the disk, and not in the queue. */
+  readonly spilledEvents: number
   /** Memory that the payloads occupy, freed parts and spare chunks included. */
   readonly arenaBytes: number
-  /** taken = delivered + dropped + queued; what found no room or no readable name is in both sums. */
+  /** taken = delivered + dropped + queued + spilled; what found no room or no readable name is in both sums. */
   readonly takenEvents: number
   readonly deliveredEvents: number
   readonly droppedEvents: number

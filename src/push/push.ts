@@ -26,7 +26,9 @@ export class Push {
 
   #set(destinations: readonly Destination[]): void {
     this.#destinations = destinations
-    this.#blocking = destinations.filter((destination) => destination.whenFull === 'block')
+    this.#blocking = destinations.filter(
+      ({ whenFull, isRequired }) => whenFull === 'block' || (whenFull === 'spill' && isRequired),
+    )
     for (const destination of this.#blocking) destination.onFreed = () => this.#onFreed()
   }
 

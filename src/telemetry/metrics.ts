@@ -261,10 +261,26 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
     labels: 'destination',
     meaning: 'Age of the oldest event that is held for the destination.',
   },
+  gateway_push_spill_events: {
+    labels: 'destination',
+    meaning: 'Events of the destination that lie on the disk.',
+  },
+  gateway_push_spill_unread_bytes: {
+    labels: 'destination',
+    meaning: 'Bytes that lie on the disk and are not in the queue again.',
+  },
+  gateway_push_spill_up: {
+    labels: 'destination',
+    meaning: '1 while the spill can be written.',
+  },
+  gateway_push_spilled_events_total: {
+    labels: 'destination',
+    meaning: 'Events that were written to the disk.',
+  },
   gateway_push_taken_events_total: {
     labels: 'destination',
     meaning:
-      'Events that the destination wanted: delivered, dropped by cause, or still held in its queue.',
+      'Events that the destination wanted: delivered, dropped by cause, or still held in its queue and on the disk.',
   },
   gateway_push_delivered_events_total: {
     labels: 'destination',
@@ -273,7 +289,7 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
   gateway_push_dropped_events_total: {
     labels: 'destination, event, cause',
     meaning:
-      'Events that the destination wanted and will not get: `queue_full`, `age` (waited longer than `-queue-age-max`), `event_name`, `event_names_max`, `encoding`, `refused`, `slow_subscriber`, `no_subscriber`, `removed` (held by a destination that a reload took away).',
+      'Events that the destination wanted and will not get: `queue_full`, `age` (waited longer than `-queue-age-max`), `spill_full`, `spill_behind` (the disk took nothing, and memory was full), `spill_damaged`, `event_name`, `event_names_max`, `encoding`, `refused`, `slow_subscriber`, `no_subscriber`, `removed` (held by a destination that a reload took away).',
   },
   gateway_push_filter_events_total: {
     labels: 'destination, rule',

@@ -7,7 +7,7 @@ import { wireDestination, type WiredDestination } from '../../cmd/gateway/destin
 import { DestinationsReload } from '../../cmd/gateway/reload.ts'
 import { memoryCounters, seededRandom, systemClock } from '../../src/base/index.ts'
 import { type DestinationConfig, readGatewayConfig } from '../../src/config/index.ts'
-import { Push } from '../../src/push/index.ts'
+import { SpillThread, Push } from '../../src/push/index.ts'
 import { AckMarks } from '../../src/shard/index.ts'
 import { pushEvent } from '../push/events.ts'
 import { adminOf, type LogLine, recordedLog } from '../push/redis-subject.ts'
@@ -52,7 +52,10 @@ const list = (name: string, rest = ''): string =>
   `{name: ${name}, kind: redis-list, address: "${server.url}", prefix: "${name}:"${rest}}`
 
 function read(): readonly DestinationConfig[] {
-  const command = readGatewayConfig(['-token', 'x', '-destinations', file()], {})
+  const command = readGatewayConfig(
+    ['-token', 'x', '-when-full', 'drop-new', '-destinations', file()],
+    {},
+  )
   if (command.kind !== 'run') throw new Error(command.kind)
   return command.config.destinations
 }
@@ -63,18 +66,19 @@ async function start(items: string): Promise<void> {
   const counters = memoryCounters()
   marks = new AckMarks(1)
   marks.begin(0, 0)
-  const wire = (config: DestinationConfig): WiredDestination =>
+  const wire = (config: DestinationConfig): Promise<WiredDestination> =>
     wireDestination(config, {
       clock: systemClock,
       random: seededRandom(1),
       log,
       counters,
       connectionName: 'gateway-test',
+      spill: { folder: '', thread: new SpillThread() },
       lane: () => marks.lane(),
       removeLane: (lane) => marks.remove(lane),
       onDrop: () => undefined,
     })
-  const wired = read().map(wire)
+  const wired = await Promise.all(read().map(wire))
   push = new Push(wired.map(({ destination }) => destination))
   reload = new DestinationsReload(wired, { read, wire, push, drainMs: 500, counters, log })
   await push.start()
@@ -152,7 +156,7 @@ describe('destinations that are read again', () => {
     await reload.reload()
     await acknowledged()
     const line = lines.find(({ message }) => message.startsWith('destination removed: what'))
-    expect(line!.fields).toEqual({ destination: 'away', events: 5 })
+    expect(line!.fields).toMatchObject({ destination: 'away', events: 5 })
   })
 
   test('a file that cannot be used leaves the old one in force, with a line that says where', async () => {

@@ -196,10 +196,10 @@ test('help and version win over everything else', () => {
   for (const { flag } of GATEWAY_OPTIONS) expect(help).toContain(`-${flag}`)
 })
 
-test('-when-full is for every destination; without it the only one blocks', () => {
+test('-when-full is for every destination; without it they spill', () => {
   const policy = (...argv: string[]): string =>
     config(['-token', 'x', ...argv]).destinations[0]!.whenFull
-  expect(policy()).toBe('block')
+  expect(policy()).toBe('spill')
   expect(policy('-when-full', 'drop-oldest')).toBe('drop-oldest')
   const age = config(['-token', 'x', '-queue-age-max', '0']).destinations[0]!.queueAgeMaxSeconds
   expect(age).toBe(0)

@@ -84,7 +84,7 @@ describe('-destinations', () => {
       events: new Set(['GUILD_CREATE']),
       queueEventsMax: 2000,
       queueAgeMaxSeconds: 86_400,
-      whenFull: 'drop-new',
+      whenFull: 'spill',
       isRequired: false,
     })
   })

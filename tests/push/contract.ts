@@ -1,5 +1,9 @@
 /** What every destination promises, whatever stands behind it. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
+import { memoryCounters, silentLog, systemClock } from '../../src/base/index.ts'
 import type {
   AckLanes,
   Destination,
@@ -8,7 +12,7 @@ import type {
   QueueLimits,
   WhenFull,
 } from '../../src/push/index.ts'
-import { Push } from '../../src/push/index.ts'
+import { Push, Spill, SpillThread } from '../../src/push/index.ts'
 import { until } from '../support/until.ts'
 import { pushEvent, pushEvents } from './events.ts'
 import { type RecordedLane, recordedLanes } from './recorded-lanes.ts'
@@ -19,11 +23,14 @@ export interface Received {
   readonly sequence: number
   readonly eventName: string
   readonly d: unknown
+  /** Where the form has a mark for it. */
+  readonly isLate?: boolean | undefined
 }
 
 export interface SubjectOptions {
   readonly limits: QueueLimits
   readonly whenFull?: WhenFull | undefined
+  readonly spill?: Spill | undefined
   readonly acks: AckLanes
   readonly onDrop: (drop: PushDrop) => void
 }
@@ -57,12 +64,42 @@ export function destinationContract(
   describe(`${kind}, as every destination`, () => {
     let opened: Opened | undefined
 
-    async function open(limits: QueueLimits = LIMITS, whenFull?: WhenFull): Promise<Opened> {
+    let thread: SpillThread | undefined
+    let folder: string | undefined
+
+    /** With a spill in the test's folder, the same one each time. */
+    async function openSpilling(
+      limits: QueueLimits,
+      given: { readonly bytesMax?: number; readonly afterMs?: number } = {},
+    ): Promise<Opened> {
+      folder ??= mkdtempSync(join(tmpdir(), 'gateway-spill-'))
+      thread ??= new SpillThread()
+      const spill = await Spill.open({
+        destination: 'contract',
+        thread,
+        folder,
+        form: kind,
+        bytesMax: 1024 ** 3,
+        afterMs: 60_000,
+        clock: systemClock,
+        log: silentLog,
+        counters: memoryCounters(),
+        ...given,
+      })
+      return await open(limits, 'spill', spill)
+    }
+
+    async function open(
+      limits: QueueLimits = LIMITS,
+      whenFull?: WhenFull,
+      spill?: Spill,
+    ): Promise<Opened> {
       const lanes = recordedLanes()
       const drops: PushDrop[] = []
       const subject = await openSubject({
         limits,
         whenFull,
+        spill,
         acks: lanes,
         onDrop: (drop) => drops.push(drop),
       })
@@ -74,6 +111,10 @@ export function destinationContract(
       await opened?.go()
       await opened?.close()
       opened = undefined
+      await thread?.close()
+      thread = undefined
+      if (folder !== undefined) rmSync(folder, { recursive: true })
+      folder = undefined
     })
 
     test('delivers every event once, whole, in order per shard and name', async () => {
@@ -211,6 +252,86 @@ export function destinationContract(
       expect(direct.isIdle).toBe(true)
     })
 
+    test('spill: an outage of 10 times what it holds loses nothing, in order and in flat memory', async () => {
+      const subject = await openSpilling({ eventsMax: 400, bytesMax: 64 * 1024 * 1024 })
+      const { destination, direct, drops, received, keepsShardOrder } = subject
+      const push = new Push([destination])
+      await subject.stall()
+      let arenaBytesMax = 0
+      for (const event of pushEvents(4000, { names: NAMES, d: { text: 'x'.repeat(2000) } })) {
+        while (!push.hasRoom()) await new Promise((resolve) => setImmediate(resolve))
+        push.push(event, -1, 0)
+        arenaBytesMax = Math.max(arenaBytesMax, destination.stats().arenaBytes)
+      }
+      expect(arenaBytesMax).toBeLessThan(2 * 400 * 2100 + 5 * 1024 * 1024)
+      // On the disk is accepted.
+      await until(() => direct.through(0) > 2000)
+      expectArithmetic(destination)
+      await subject.go()
+      await until(() => isEmpty(destination), { what: 'everything delivered' })
+      const arrived = await received()
+      expectOrder(arrived, keepsShardOrder)
+      expect(new Set(arrived.map(identity)).size).toBe(4000)
+      expect(arrived.length).toBe(4000)
+      expect(arrived.some((event) => event.isLate === true)).toBe(false)
+      expect(drops).toEqual([])
+      expect(direct.isIdle).toBe(true)
+      expectArithmetic(destination)
+      expect(destination.stats().deliveredEvents).toBe(4000)
+    })
+
+    test('spill: what a stop leaves is delivered by the next process, late and before new events', async () => {
+      const first = await openSpilling({ eventsMax: 2000, bytesMax: 64 * 1024 * 1024 })
+      const d = { text: 'x'.repeat(20_000) }
+      await first.stall()
+      for (const event of pushEvents(900, { d })) first.destination.push(event, -1, 0)
+      first.destination.push(pushEvent({ shardId: 1, eventName: 'GUILD_UPDATE', d }), 0, 1)
+      const left = await first.destination.drain(50)
+      expect(left.events).toBeGreaterThan(100)
+      expect(left.spilledEvents).toBe(left.events)
+      expect(first.direct.isIdle && first.afterCache.isIdle).toBe(true)
+      await first.go()
+      const before = await first.received()
+      await first.close()
+      const second = await openSpilling({ eventsMax: 2000, bytesMax: 64 * 1024 * 1024 })
+      for (const event of pushEvents(10, { from: 901, d })) second.destination.push(event, -1, 0)
+      expect(second.destination.stats().takenEvents).toBe(left.events + 10)
+      await until(() => isEmpty(second.destination))
+      expectArithmetic(second.destination)
+      const after = await second.received()
+      expectOrder(after, second.keepsShardOrder)
+      const late = after.filter((event) => event.isLate ?? true)
+      expect(late.length >= left.events).toBe(true)
+      for (const event of after.filter(({ sequence }) => sequence > 900)) {
+        expect(event.isLate ?? false).toBe(false)
+      }
+      const all = new Set([...before, ...after].map(identity))
+      expect(all.size).toBe(911)
+    })
+
+    test('spill: beyond its bound the oldest on the disk make room, counted', async () => {
+      const subject = await openSpilling(
+        { eventsMax: 1000, bytesMax: 64 * 1024 * 1024 },
+        { bytesMax: 2_000_000 },
+      )
+      const { destination, drops, received } = subject
+      const push = new Push([destination])
+      await subject.stall()
+      for (const event of pushEvents(5000, { d: { text: 'x'.repeat(2000) } })) {
+        while (!push.hasRoom()) await new Promise((resolve) => setImmediate(resolve))
+        push.push(event, -1, 0)
+      }
+      await until(() => drops.length > 2000)
+      expectArithmetic(destination)
+      await subject.go()
+      await until(() => isEmpty(destination))
+      expectArithmetic(destination)
+      expect(new Set(drops.map((drop) => drop.cause))).toEqual(new Set(['spill_full']))
+      const arrived = await received()
+      expect(arrived.length + drops.length).toBe(5000)
+      expect(arrived.at(-1)!.sequence).toBe(5000)
+    })
+
     test('drop-new: what was there first arrives, what came then is counted', async () => {
       const subject = await open({ eventsMax: 1000, bytesMax: 64 * 1024 * 1024 }, 'drop-new')
       const { destination, drops, received } = subject
@@ -309,6 +430,7 @@ export function destinationContract(
         destination: destination.name,
         events: 0,
         bytes: 0,
+        spilledEvents: 0,
       })
       expect((await received()).length).toBe(500)
     })
@@ -329,8 +451,14 @@ export function expectOrder(arrived: readonly Received[], keepsShardOrder: boole
 }
 
 export function expectArithmetic(destination: Destination): void {
-  const { takenEvents, deliveredEvents, droppedEvents, queuedEvents } = destination.stats()
-  expect(takenEvents).toBe(deliveredEvents + droppedEvents + queuedEvents)
+  const { takenEvents, deliveredEvents, droppedEvents, queuedEvents, spilledEvents } =
+    destination.stats()
+  expect(takenEvents).toBe(deliveredEvents + droppedEvents + queuedEvents + spilledEvents)
+}
+
+function isEmpty(destination: Destination): boolean {
+  const { queuedEvents, spilledEvents } = destination.stats()
+  return queuedEvents + spilledEvents === 0
 }
 
 export function identity(event: {

@@ -75,6 +75,7 @@ describe('gRPC push', () => {
       class: '',
       received_at: '1763638800123',
       number: '0',
+      late: false,
     })
     expect(encoding).toBe('EVENT_ENCODING_JSON')
     expect(JSON.parse(String(d))).toEqual({ content: 'x'.repeat(20) })

@@ -27,6 +27,7 @@ export interface WireEvent {
   readonly encoding: string
   readonly d: Buffer
   readonly number: string
+  readonly late: boolean
 }
 
 export interface TestClient {
@@ -145,5 +146,6 @@ export async function receivedBy(
     sequence: Number(event.s),
     eventName: event.t,
     d: decodeTerm(event.d),
+    isLate: event.late,
   }))
 }

@@ -68,6 +68,7 @@ describe('gRPC Subscribe', () => {
       class: 'joined',
       received_at: '1763638800123',
       encoding: 'EVENT_ENCODING_ETF',
+      late: false,
       d: { id: 290926798626357999n, name: 'Café' },
     })
   })

@@ -144,6 +144,8 @@ test('the proto file numbers its fields as the hand-written encoder does', () =>
     received_at: 7,
     encoding: 8,
     d: 9,
+    number: 10,
+    late: 11,
   })
 })
 

@@ -55,6 +55,7 @@ export async function receivedFrom(admin: Redis, prefix = 'gateway:events:'): Pr
         sequence: Number(term['s']),
         eventName: String(term['t']),
         d: term['d'],
+        isLate: term['late'] === true,
       })
     }
   }

@@ -58,13 +58,14 @@ export function piped(given: Partial<StdoutOptions> = {}): PipedDestination {
 
 export function receivedIn(lines: readonly string[]): Received[] {
   return lines.map((line) => {
-    const { shard, session_id, s, t, d } = JSON.parse(line) as Record<string, unknown>
+    const { shard, session_id, s, t, d, late } = JSON.parse(line) as Record<string, unknown>
     return {
       shardId: Number(shard),
       sessionId: String(session_id),
       sequence: Number(s),
       eventName: String(t),
       d,
+      isLate: late === true,
     }
   })
 }

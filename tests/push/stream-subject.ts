@@ -60,6 +60,7 @@ export async function receivedFromStreams(
         sequence: Number(fields['s']),
         eventName: String(fields['t']),
         d: decodeTerm(fields['d']!),
+        isLate: fields['late'] !== undefined,
       })
     }
   }

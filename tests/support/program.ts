@@ -1,5 +1,7 @@
 /** One of our programs as a child process of a test: its JSON log lines, its end. */
 import type { ChildProcess } from 'node:child_process'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { spawnTied } from './server-process.ts'
@@ -9,6 +11,11 @@ export type LogLine = Readonly<Record<string, unknown>>
 export interface Exit {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
+}
+
+/** One for all programs of a run: what they spill is told apart by their fleets. */
+function dataFolder(): string {
+  return process.env['TEST_DATA_FOLDER'] ?? join(tmpdir(), 'gateway-test-data')
 }
 
 export class Program {
@@ -30,7 +37,7 @@ export class Program {
     const root = fileURLToPath(new URL('../..', import.meta.url))
     this.#child = spawnTied(interpreter, [`${root}${path}`, ...argv], {
       cwd: root,
-      env: { NO_COLOR: '1', ...env },
+      env: { NO_COLOR: '1', GATEWAY_DATA: dataFolder(), ...env },
       deathSignal: 'SIGKILL',
     })
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {

@@ -2,7 +2,7 @@
 import { memoryCounters, silentLog, within } from '../../../src/base/index.ts'
 import type { DestinationConfig, GatewayConfig } from '../../../src/config/index.ts'
 import { EVENTS, isEventName } from '../../../src/discord/index.ts'
-import { type RedisReport, reportRedis } from '../../../src/push/index.ts'
+import { SpillThread, type RedisReport, reportRedis } from '../../../src/push/index.ts'
 import { wireDestination } from '../destinations.ts'
 import type { CheckDeps } from './discord.ts'
 import { type CheckRow, failed, notOk, ok, unknown } from './row.ts'
@@ -87,13 +87,15 @@ async function checkByStart(
   deps: CheckDeps,
 ): Promise<CheckRow> {
   try {
-    const { destination, release } = wireDestination(
-      { ...config, isRequired: true },
+    const { destination, release } = await wireDestination(
+      // What lies in a spill is the business of the program that runs.
+      { ...config, isRequired: true, whenFull: 'block' },
       {
         ...deps,
         log: silentLog,
         counters: memoryCounters(),
         connectionName: 'gateway-check',
+        spill: { folder: '', thread: new SpillThread() },
         lane: () => ({ submit: () => undefined, done: () => undefined }),
         removeLane: () => undefined,
         onDrop: () => undefined,

@@ -5,6 +5,7 @@ import type { EventQueue, QueueLimits } from '../event-queue.ts'
 import type { FilterRule } from '../filter-rule.ts'
 import { GuildReader } from '../guild-reader.ts'
 import { Intake } from '../intake.ts'
+import type { Spill } from '../spill/spill.ts'
 import { type PayloadEncoding, type PayloadForm, payloadWriter } from '../payload.ts'
 import type {
   AckLanes,
@@ -49,6 +50,8 @@ export interface GrpcPushOptions {
   readonly limits: QueueLimits
   /** Whether the start and the acknowledgement wait for it. Default true. */
   readonly isRequired?: boolean | undefined
+  /** Open; with `spill` only. */
+  readonly spill?: Spill | undefined
   /** Default `block`. */
   readonly whenFull?: WhenFull | undefined
   readonly acks: AckLanes
@@ -103,8 +106,10 @@ export class GrpcPushDestination implements Destination {
         : payloadWriter(options.payload, encoding),
       keepsShardOrder: true,
       channelOf: (_, event) => this.#channelOf(event),
+      lateChannelOf: (_, channel) => channel % this.#returned.length,
     })
     this.#intake.onFreed = () => this.onFreed()
+    this.#intake.onReady = () => this.#sendSoon()
     this.#queue = this.#intake.queue
     this.#returned = (spread === 'guild' ? addresses : ['']).map(() => [])
     this.#flushes = counters.counter('gateway_push_flushes_total', { destination: name })
@@ -178,7 +183,7 @@ export class GrpcPushDestination implements Destination {
 
   async drain(deadlineMs: number): Promise<Undelivered> {
     const { clock } = this.#options
-    if (this.#queue.events > 0) {
+    if (!this.#intake.isIdle) {
       const { promise, resolve } = Promise.withResolvers<void>()
       this.#onIdle = resolve
       const timer = clock.setTimeout(resolve, deadlineMs)
@@ -201,6 +206,7 @@ export class GrpcPushDestination implements Destination {
       takenEvents: this.#intake.takenEvents,
       deliveredEvents: this.#intake.delivered.value,
       droppedEvents: this.#intake.droppedEvents,
+      spilledEvents: this.#intake.spilledEvents,
       flushes: this.#flushes.value,
       retries: this.#retries.value,
     }
@@ -283,8 +289,9 @@ export class GrpcPushDestination implements Destination {
 
   #onFinished(): void {
     this.#queue.compactIfSparse()
+    this.#intake.onTaken()
     this.onFreed()
-    if (this.#queue.events === 0) this.#onIdle?.()
+    if (this.#intake.isIdle) this.#onIdle?.()
     this.#sendSoon()
   }
 
@@ -304,10 +311,10 @@ export class GrpcPushDestination implements Destination {
   }
 }
 
-/** Where the oldest make room, half of the queue at most is under way and half is not. */
+/** Where a policy makes room, half of the queue at most is under way and half is not. */
 function windowOf({ window, method, whenFull, limits }: GrpcPushOptions): Window {
   const own = window ?? (method === 'stream' ? STREAM_WINDOW : UNARY_WINDOW)
-  if (whenFull !== 'drop-oldest') return own
+  if (whenFull !== 'drop-oldest' && whenFull !== 'spill') return own
   return {
     eventsMax: Math.max(1, Math.min(own.eventsMax, limits.eventsMax / 2)),
     bytesMax: Math.min(own.bytesMax, limits.bytesMax / 2),

@@ -13,6 +13,7 @@ import { EventFilter, type Wanted, warnOfUnknownEvents } from '../event-filter.t
 import type { EventQueue, QueueLimits } from '../event-queue.ts'
 import type { FilterRule } from '../filter-rule.ts'
 import { Intake } from '../intake.ts'
+import type { Spill } from '../spill/spill.ts'
 import { type PayloadEncoding, type PayloadForm, payloadWriter } from '../payload.ts'
 import type {
   AckLanes,
@@ -62,6 +63,8 @@ export interface RedisOptions {
   readonly limits: QueueLimits
   /** Whether the start and the acknowledgement wait for it. Default true. */
   readonly isRequired?: boolean | undefined
+  /** Open; with `spill` only. */
+  readonly spill?: Spill | undefined
   /** Default `block`. */
   readonly whenFull?: WhenFull | undefined
   readonly acks: AckLanes
@@ -158,8 +161,10 @@ export class RedisDestination implements Destination {
       payload: form.payload,
       keepsShardOrder: form.keepsShardOrder,
       channelOf: (name, event) => form.channelOf(name, event),
+      lateChannelOf: (name, channel) => form.lateChannelOf(name, channel),
     })
     this.#intake.onFreed = () => this.onFreed()
+    this.#intake.onReady = () => this.#flushSoon()
     this.#queue = this.#intake.queue
     this.#keys = new KeyTable({
       form,
@@ -208,7 +213,7 @@ export class RedisDestination implements Destination {
   async drain(deadlineMs: number): Promise<Undelivered> {
     const { clock } = this.#options
     this.#isDraining = true
-    if (this.#queue.events > 0) {
+    if (!this.#intake.isIdle) {
       const { promise, resolve } = Promise.withResolvers<void>()
       this.#onIdle = resolve
       const timer = clock.setTimeout(resolve, deadlineMs)
@@ -233,6 +238,7 @@ export class RedisDestination implements Destination {
       takenEvents: this.#intake.takenEvents,
       deliveredEvents: this.#intake.delivered.value,
       droppedEvents: this.#intake.droppedEvents,
+      spilledEvents: this.#intake.spilledEvents,
       flushes: this.#flushes.value,
       retries: this.#retries.value,
     }
@@ -335,8 +341,9 @@ export class RedisDestination implements Destination {
       this.#leaveReplica()
     }
     this.#queue.compactIfSparse()
+    this.#intake.onTaken()
     this.onFreed()
-    if (this.#queue.events === 0) this.#onIdle?.()
+    if (this.#intake.isIdle) this.#onIdle?.()
     // Never at once after an unknown outcome: a connection that refuses by itself would be asked for ever.
     else if (isUnknown) this.#wakeAt(this.#options.clock.monotonic() + UNKNOWN_PAUSE_MS)
     else this.#flushSoon()

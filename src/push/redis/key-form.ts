@@ -18,6 +18,8 @@ export interface KeyForm {
   readonly payload: PayloadWriter
   /** The key that an event goes to, as a small number. @param name number of the event's name. */
   channelOf(name: number, event: PushEvent): number
+  /** As channelOf(), of an event that an earlier process has put into this channel. */
+  lateChannelOf(name: number, channel: number): number
   /** @param names event names by number. */
   keyOf(channel: number, names: readonly string[]): string
   /** Registers a gauge of the key's length, unless the key's name comes from the wire. */

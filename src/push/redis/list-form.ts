@@ -24,6 +24,7 @@ export function listForm(prefix: string, payload: PayloadWriter): KeyForm {
     keepsShardOrder: false,
     payload,
     channelOf: (name) => name,
+    lateChannelOf: (name) => name,
     keyOf: (channel, names) => prefix + names[channel]!,
     showLength(channel, names, { counters, destination, read }) {
       const event = names[channel]!

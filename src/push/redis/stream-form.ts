@@ -57,6 +57,10 @@ export function streamForm(options: StreamFormOptions): KeyForm {
       const guildId = guilds.read(event.eventName, event.bytes, event.start, event.end)
       return partitionOf(guildId, event.shardId, split.partitions)
     },
+    lateChannelOf(name, channel) {
+      if (split.by === 'none') return 0
+      return split.by === 'event' ? name : channel % split.partitions
+    },
     keyOf: (channel, names) => prefix + streamOf(channel, names),
     showLength(channel, names, { counters, destination, read }) {
       const stream = streamOf(channel, names)
@@ -65,7 +69,7 @@ export function streamForm(options: StreamFormOptions): KeyForm {
     },
     head: (key) => Buffer.from(`$${Buffer.byteLength(key)}\r\n${key}\r\n`),
     wireBytesMax: (head, count) =>
-      (count + 1) * (head.length + XADD_START.length + AUTO_ID.length) +
+      (count + 1) * (head.length + XADD_START_BYTES_MAX + AUTO_ID.length + LATE.length) +
       MULTI.length +
       EXEC.length +
       TRIM_BYTES_MAX,
@@ -74,17 +78,19 @@ export function streamForm(options: StreamFormOptions): KeyForm {
       let slot = queue.head(channel)
       for (let index = 0; index < count; index++) {
         const trimText = index === 0 ? trimArguments(trim, nowMs()) : ''
+        const lateFields = queue.isLate(slot) ? 2 : 0
         if (trimText === '') {
-          pos += XADD_START.copy(out, pos)
+          pos += xaddStart(lateFields).copy(out, pos)
           pos += head.copy(out, pos)
         } else {
-          pos += XADD_TRIM_START.copy(out, pos)
+          pos += xaddStart(3 + lateFields).copy(out, pos)
           pos += head.copy(out, pos)
           pos += out.write(trimText, pos, 'latin1')
         }
         pos += AUTO_ID.copy(out, pos)
         const start = queue.startOf(slot)
         pos += queue.chunkOf(slot).copy(out, pos, start, start + queue.lengthOf(slot))
+        if (queue.isLate(slot)) pos += LATE.copy(out, pos)
         slot = queue.next(slot)
       }
       pos += XLEN_START.copy(out, pos)
@@ -97,8 +103,17 @@ export function streamForm(options: StreamFormOptions): KeyForm {
   }
 }
 
-const XADD_START = Buffer.from(`*${XADD_ARGUMENTS}\r\n$4\r\nXADD\r\n`)
-const XADD_TRIM_START = Buffer.from(`*${XADD_ARGUMENTS + 3}\r\n$4\r\nXADD\r\n`)
+/** By number of arguments beyond the fixed ones. */
+const XADD_STARTS = Array.from({ length: 6 }, (_, more) =>
+  Buffer.from(`*${XADD_ARGUMENTS + more}\r\n$4\r\nXADD\r\n`),
+)
+const XADD_START_BYTES_MAX = XADD_STARTS.at(-1)!.length
+/** The field of an event that an earlier process has left in its spill. */
+const LATE = Buffer.from('$4\r\nlate\r\n$1\r\n1\r\n')
+
+function xaddStart(more: number): Buffer {
+  return XADD_STARTS[more]!
+}
 const XLEN_START = Buffer.from('*2\r\n$4\r\nXLEN\r\n')
 const AUTO_ID = Buffer.from('$1\r\n*\r\n')
 

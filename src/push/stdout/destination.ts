@@ -4,6 +4,7 @@ import { EventFilter, type Wanted, warnOfUnknownEvents } from '../event-filter.t
 import type { EventQueue, QueueLimits } from '../event-queue.ts'
 import type { FilterRule } from '../filter-rule.ts'
 import { Intake } from '../intake.ts'
+import type { Spill } from '../spill/spill.ts'
 import { type PayloadForm, payloadWriter } from '../payload.ts'
 import type {
   AckLanes,
@@ -31,6 +32,8 @@ export interface StdoutOptions {
   readonly limits: QueueLimits
   /** Whether the acknowledgement waits for it. Default true. */
   readonly isRequired?: boolean | undefined
+  /** Open; with `spill` only. */
+  readonly spill?: Spill | undefined
   /** Default `block`. */
   readonly whenFull?: WhenFull | undefined
   readonly acks: AckLanes
@@ -76,6 +79,7 @@ export class StdoutDestination implements Destination {
       channelOf: () => 0,
     })
     this.#intake.onFreed = () => this.onFreed()
+    this.#intake.onReady = () => this.#write()
     this.#queue = this.#intake.queue
     this.#flushes = counters.counter('gateway_push_flushes_total', { destination: name })
     counters.gauge('gateway_push_up', () => (this.#isUp ? 1 : 0), { destination: name })
@@ -115,7 +119,7 @@ export class StdoutDestination implements Destination {
 
   async drain(deadlineMs: number): Promise<Undelivered> {
     const { clock } = this.#options
-    if (this.#queue.events > 0 && !this.#isBroken) {
+    if (!this.#intake.isIdle && !this.#isBroken) {
       const { promise, resolve } = Promise.withResolvers<void>()
       this.#onIdle = resolve
       const timer = clock.setTimeout(resolve, deadlineMs)
@@ -136,6 +140,7 @@ export class StdoutDestination implements Destination {
       takenEvents: this.#intake.takenEvents,
       deliveredEvents: this.#intake.delivered.value,
       droppedEvents: this.#intake.droppedEvents,
+      spilledEvents: this.#intake.spilledEvents,
       flushes: this.#flushes.value,
       retries: 0,
     }
@@ -182,8 +187,9 @@ export class StdoutDestination implements Destination {
       this.#queue.finish(this.#queue.shift(0))
     }
     this.#intake.delivered.value += this.#writtenEvents
+    this.#intake.onTaken()
     this.onFreed()
-    if (this.#queue.events === 0) this.#onIdle?.()
+    if (this.#intake.isIdle) this.#onIdle?.()
     else this.#write()
   }
 

@@ -4,6 +4,7 @@ import { EventFilter, type Wanted, warnOfUnknownEvents } from '../event-filter.t
 import type { QueueLimits } from '../event-queue.ts'
 import type { FilterRule } from '../filter-rule.ts'
 import { Intake } from '../intake.ts'
+import type { Spill } from '../spill/spill.ts'
 import type {
   AckLanes,
   Destination,
@@ -34,6 +35,8 @@ export interface SubscribeOptions {
   readonly rules?: readonly FilterRule[] | undefined
   readonly limits: QueueLimits
   readonly isRequired?: boolean | undefined
+  /** Open; with `spill` only. */
+  readonly spill?: Spill | undefined
   /** Default `block`. */
   readonly whenFull?: WhenFull | undefined
   readonly acks: AckLanes
@@ -96,8 +99,9 @@ export class SubscribeDestination implements Destination {
       channelOf: () => 0,
     })
     this.#intake.onFreed = () => this.onFreed()
-    // Where the oldest make room, half of the queue is on its way to subscribers and half is not.
-    const share = this.whenFull === 'drop-oldest' ? 0.5 : 1
+    this.#intake.onReady = () => this.#advance()
+    // Where a policy makes room, half of the queue is on its way to subscribers and half is not.
+    const share = this.whenFull === 'drop-oldest' || this.whenFull === 'spill' ? 0.5 : 1
     this.#window = new EventWindow(this.#intake.queue, this.#intake.names, {
       events: options.limits.eventsMax * share,
       bytes: options.limits.bytesMax * share,
@@ -268,9 +272,8 @@ export class SubscribeDestination implements Destination {
 
   async drain(deadlineMs: number): Promise<Undelivered> {
     const { clock } = this.#options
-    const { queue } = this.#intake
     this.#advance()
-    if (queue.events > 0) {
+    if (!this.#intake.isIdle) {
       const { promise, resolve } = Promise.withResolvers<void>()
       this.#onIdle = resolve
       const timer = clock.setTimeout(resolve, deadlineMs)
@@ -300,6 +303,7 @@ export class SubscribeDestination implements Destination {
       takenEvents: this.#intake.takenEvents,
       deliveredEvents: this.#intake.delivered.value,
       droppedEvents: this.#intake.droppedEvents,
+      spilledEvents: this.#intake.spilledEvents,
       flushes: 0,
       retries: 0,
     }
@@ -354,8 +358,9 @@ export class SubscribeDestination implements Destination {
       else intake.count(intake.names.names[intake.queue.nameOf(slot)]!, 'no_subscriber')
       intake.queue.finish(slot)
     }
+    intake.onTaken()
     this.onFreed()
-    if (intake.queue.events === 0) this.#onIdle?.()
+    if (intake.isIdle) this.#onIdle?.()
     else if (window.fill()) this.#advance()
   }
 
