@@ -143,7 +143,10 @@ function createDestination(
     keyPrefix: config.prefix,
     encoding: config.encoding,
   }
-  if (stream === null) return redisList({ ...redis, payload: config.payload })
+  if (stream === null) {
+    const watermark = { entriesMax: config.listEntriesMax, bytesMax: config.listBytesMax }
+    return redisList({ ...redis, payload: config.payload, watermark })
+  }
   return redisStream({
     ...redis,
     split:

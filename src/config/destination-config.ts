@@ -57,6 +57,9 @@ export interface DestinationConfig {
   readonly queueAgeMaxSeconds: number
   readonly whenFull: 'spill' | 'drop-oldest' | 'drop-new' | 'block'
   readonly spillBytesMax: number
+  /** Of a Redis list that nobody reads; 0: no limit. */
+  readonly listEntriesMax: number
+  readonly listBytesMax: number
   /** Whether the start waits for it, and the acknowledgement for its acceptance. */
   readonly isRequired: boolean
 }

@@ -34,7 +34,7 @@ const KEYS = [
 ]
 /** What else each kind has. */
 const KEYS_OF: Readonly<Record<DestinationKind, readonly string[]>> = {
-  'redis-list': ['address', 'prefix', 'payload', 'encoding'],
+  'redis-list': ['address', 'prefix', 'payload', 'encoding', 'queue-max', 'queue-max-bytes'],
   'redis-stream': [
     'address',
     'prefix',
@@ -113,6 +113,7 @@ class DestinationReader {
     this.#fields = yaml.fields(map, [...KEYS, ...KEYS_OF[kind]])
     const name = this.#name()
     const { events, queueEventsMax, queueBytesMax, queueAgeMaxSeconds } = this.#defaults
+    const { listEntriesMax, listBytesMax } = this.#defaults
     const { whenFull, spillBytesMax, encoding } = this.#defaults
     const isRequired = this.#given('required', (node) => yaml.boolean(node, 'required'), isOnly)
     const payload = kind === 'stdout' ? STDOUT_PAYLOAD : this.#defaults.payload
@@ -134,6 +135,8 @@ class DestinationReader {
       stream: kind === 'redis-stream' ? this.#stream() : null,
       grpcPush: kind === 'grpc-push' ? readGrpcPush(yaml, map, this.#fields) : null,
       spillBytesMax: this.#asFlag('spill-bytes-max', spillBytesMax),
+      listEntriesMax: this.#asFlag('queue-max', listEntriesMax),
+      listBytesMax: this.#asFlag('queue-max-bytes', listBytesMax),
       isRequired,
     }
   }

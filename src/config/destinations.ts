@@ -41,6 +41,8 @@ export function readDestinations(
     queueAgeMaxSeconds: Number(text('queue-age-max')),
     whenFull: text('when-full') as DestinationConfig['whenFull'],
     spillBytesMax: Number(text('spill-bytes-max')),
+    listEntriesMax: Number(text('queue-max')),
+    listBytesMax: Number(text('queue-max-bytes')),
   }
   const destinations = (): DestinationConfig[] => {
     if (way === '-destinations') return readDestinationsFile(text('destinations'), defaults)

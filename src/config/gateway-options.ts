@@ -299,6 +299,22 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
       'Bytes of events that a destination may keep in -data with -when-full spill; beyond it the oldest are dropped.',
   },
   {
+    flag: 'queue-max',
+    kind: 'integer',
+    unit: 'entries',
+    default: '1000000',
+    sentence:
+      'Entries of one Redis list from which on it gets no more events, until its consumers have brought it below half; 0: no limit, as in the ancestor.',
+  },
+  {
+    flag: 'queue-max-bytes',
+    kind: 'integer',
+    min: 1_048_576,
+    unit: 'bytes',
+    default: '1073741824',
+    sentence: 'The same in bytes, reckoned by the mean of what was pushed. Only with -queue-max.',
+  },
+  {
     flag: 'data',
     kind: 'text',
     default: './gateway-data',

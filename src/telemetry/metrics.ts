@@ -289,7 +289,7 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
   gateway_push_dropped_events_total: {
     labels: 'destination, event, cause',
     meaning:
-      'Events that the destination wanted and will not get: `queue_full`, `age` (waited longer than `-queue-age-max`), `spill_full`, `spill_behind` (the disk took nothing, and memory was full), `spill_damaged`, `event_name`, `event_names_max`, `encoding`, `refused`, `slow_subscriber`, `no_subscriber`, `removed` (held by a destination that a reload took away).',
+      'Events that the destination wanted and will not get: `queue_full`, `age` (waited longer than `-queue-age-max`), `list_full` (nobody reads the Redis list: `-queue-max`), `spill_full`, `spill_behind` (the disk took nothing, and memory was full), `spill_damaged`, `event_name`, `event_names_max`, `encoding`, `refused`, `slow_subscriber`, `no_subscriber`, `removed` (held by a destination that a reload took away).',
   },
   gateway_push_filter_events_total: {
     labels: 'destination, rule',

@@ -29,6 +29,7 @@ import { FlushBatch } from './flush-batch.ts'
 import { KeyCommand } from './key-command.ts'
 import type { KeyForm } from './key-form.ts'
 import { KeyTable } from './key-table.ts'
+import { ListWatermark, type WatermarkLimits } from './list-watermark.ts'
 import { listForm } from './list-form.ts'
 import { Refusals, refusalCode } from './refusals.ts'
 import { streamForm, type StreamSplit, type StreamTrim } from './stream-form.ts'
@@ -73,6 +74,8 @@ export interface RedisOptions {
   readonly random: Random
   readonly log: Log
   readonly counters: Counters
+  /** Of a list; default: no limit. */
+  readonly watermark?: WatermarkLimits | undefined
   readonly commandTimeoutMs?: number | undefined
   readonly connectTimeoutMs?: number | undefined
 }
@@ -121,6 +124,7 @@ export class RedisDestination implements Destination {
   readonly #intake: Intake
   readonly #queue: EventQueue
   readonly #refusals: Refusals
+  readonly #watermark: ListWatermark
   readonly #flushes: Counter
   readonly #flushSeconds: Histogram
   readonly #retries: Counter
@@ -173,6 +177,13 @@ export class RedisDestination implements Destination {
     })
     this.#batch = new FlushBatch(this.#queue, this.#keys, form)
     this.#refusals = new Refusals({ log: log.child({ destination: name }), clock })
+    this.#watermark = new ListWatermark({
+      limits: options.watermark ?? { entriesMax: 0, bytesMax: 0 },
+      client: this.#connection.client,
+      clock,
+      log: log.child({ destination: name }),
+      onBelow: () => this.#flushSoon(),
+    })
     this.#flushes = counters.counter('gateway_push_flushes_total', { destination: name })
     this.#flushSeconds = counters.histogram('gateway_push_flush_seconds', FLUSH_SECONDS, {
       destination: name,
@@ -224,6 +235,7 @@ export class RedisDestination implements Destination {
     }
     this.#isClosed = true
     clock.clearTimeout(this.#timer)
+    this.#watermark.close()
     this.#connection.close()
     return this.#intake.close()
   }
@@ -276,6 +288,7 @@ export class RedisDestination implements Destination {
   #flush(): void {
     if (this.#isInFlight || this.#isClosed || !this.#connection.isUp) return
     const batch = this.#batch
+    this.#dropOver()
     batch.choose(
       this.#options.clock.monotonic(),
       Math.max(1, FLUSH_EVENTS_MAX >> this.#unconfirmed),
@@ -299,6 +312,20 @@ export class RedisDestination implements Destination {
     client.stream.write(Buffer.from(batch.wire()))
     batch.endWire()
     void Promise.allSettled(answers).then(this.#onAnswers)
+  }
+
+  /** Lists that nobody reads get nothing more; what comes for them is dropped. */
+  #dropOver(): void {
+    for (const channel of this.#queue.activeChannels.slice()) {
+      if (!this.#watermark.isOver(channel)) continue
+      while (this.#queue.count(channel) > 0) {
+        this.#intake.dropSlot(this.#queue.shift(channel), 'list_full')
+        this.#watermark.dropped(channel)
+      }
+      this.#intake.onTaken()
+      this.onFreed()
+    }
+    if (this.#intake.isIdle) this.#onIdle?.()
   }
 
   readonly #onOpenKey = (channel: number): void => {
@@ -351,8 +378,16 @@ export class RedisDestination implements Destination {
 
   /** @param length of the key, which its consumers have not taken yet. */
   #onAccepted(channel: number, count: number, length: unknown): void {
-    for (let index = 0; index < count; index++) this.#queue.finish(this.#queue.shift(channel))
+    let bytes = 0
+    for (let index = 0; index < count; index++) {
+      const slot = this.#queue.shift(channel)
+      bytes += this.#queue.lengthOf(slot)
+      this.#queue.finish(slot)
+    }
     this.#intake.delivered.value += count
+    if (this.#form.command === 'rpush') {
+      this.#watermark.observe(channel, this.#keys.key(channel), length, count, bytes)
+    }
     if (this.#keys.accepted(channel, length)) this.#refusals.accepted(this.#keys.key(channel))
   }
 
