@@ -77,6 +77,8 @@ export class SubscribeDestination implements Destination {
   /** By subscription without a stream: when it is given up. */
   readonly #expiry = new Map<string, Timer>()
   #streams = 0
+  /** What an earlier process left is kept until somebody is there to read it. */
+  #hadReader = false
   /** Cut off, but the peer has not let go of the stream: they still hold memory. */
   #lingering = 0
   readonly #cut: { readonly lag: Counter; readonly stall: Counter }
@@ -147,7 +149,10 @@ export class SubscribeDestination implements Destination {
       stream.end(status.RESOURCE_EXHAUSTED, `There are ${DURABLE_MAX} subscriptions already.`)
       return null
     }
-    this.#window.fill()
+    const isFirst = !this.#hadReader
+    if (isFirst) setImmediate(() => this.#advance())
+    else this.#window.fill()
+    this.#hadReader = true
     this.#streams++
     const link =
       durable === null ? this.#add(subscription, stream) : this.#join(subscription, stream)
@@ -324,6 +329,7 @@ export class SubscribeDestination implements Destination {
 
   /** Something became ready. */
   #advance(): void {
+    if (!this.#hadReader) return
     this.#window.fill()
     for (const reader of this.#readers) this.#pumpOnly(reader)
     this.#endLaggards()
