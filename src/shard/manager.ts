@@ -61,6 +61,9 @@ const STOP_STEP_MS_MAX = 1500
 /** A shard that is handed over shall be away for less than 2 s: so much for each step. */
 const HANDOVER_STEP_MS_MAX = 500
 const ACKNOWLEDGED_POLL_MS = 10
+/** READY follows an IDENTIFY within a second or two. */
+const HANDOVER_READY_MS_MAX = 5000
+const STOP_READY_MS_MAX = 1000
 /** Reconnects of n shards at once are spread over 2 ms each, within these bounds. */
 const SPREAD_PER_SHARD_MS = 2
 const SPREAD_MS_MIN = 50
@@ -234,6 +237,7 @@ export class ShardManager {
   async #handOver(shard: Shard): Promise<void> {
     const { clock, marks, lifecycle } = this.#deps
     const { shardId } = shard
+    await this.#afterReady(shard, HANDOVER_READY_MS_MAX)
     await within(clock, shard.stop(), HANDOVER_STEP_MS_MAX)
     const deadline = clock.monotonic() + HANDOVER_STEP_MS_MAX
     // What is not acknowledged by then Discord replays to the next owner.
@@ -246,6 +250,15 @@ export class ShardManager {
     lifecycle.forget(shardId)
     this.#log.info('handed over', { shardId })
     await this.#release(shard)
+  }
+
+  /** Closed without READY, an IDENTIFY is spent for nothing, and the next owner spends another. */
+  async #afterReady(shard: Shard, ms: number): Promise<void> {
+    const { clock } = this.#deps
+    const deadline = clock.monotonic() + ms
+    while (shard.stateName === 'identifying' && clock.monotonic() < deadline) {
+      await sleep(clock, ACKNOWLEDGED_POLL_MS)
+    }
   }
 
   #forget(shardId: number): void {
@@ -282,7 +295,11 @@ export class ShardManager {
     const shards = [...this.#shards.values()]
     // A store that hangs must not keep the others from being flushed and saved.
     const { clock } = this.#deps
-    await within(clock, Promise.all(shards.map((shard) => shard.stop())), STOP_STEP_MS_MAX)
+    const stopped = shards.map(async (shard) => {
+      await this.#afterReady(shard, STOP_READY_MS_MAX)
+      await shard.stop()
+    })
+    await within(clock, Promise.all(stopped), STOP_STEP_MS_MAX)
     try {
       await drain()
     } finally {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { decodeTermAt } from '../../src/etf/index.ts'
 import type { IdentifyGate, ShardClaim, ShardClaims } from '../../src/shard/index.ts'
@@ -133,6 +134,51 @@ describe('identify permits', () => {
     world.sessions.failure = null
     await until(() => world.gate.history.includes('release 0 ready'))
     expect(world.sessions.rows.get(0)?.sessionId).toBe('abc')
+  })
+})
+
+describe('an IDENTIFY that is on its way', () => {
+  test('becomes a session before the shard is handed over', async () => {
+    const handover = new AbortController()
+    let released = 0
+    const manager = world.manager(gateway.url, {
+      claims: {
+        run(onClaim: (claim: ShardClaim) => void): Promise<void> {
+          onClaim({
+            shardId: 0,
+            fence: { epoch: 1, revision: 1 },
+            lost: new AbortController().signal,
+            handover: handover.signal,
+            isInTime: true,
+            confirm: () => Promise.resolve(true),
+            release: () => Promise.resolve(void released++),
+          })
+          return Promise.resolve()
+        },
+      },
+    })
+    const peer = await gateway.peer(0)
+    await peer.hello()
+    await peer.next(2)
+    handover.abort()
+    await nextTurn()
+    await peer.ready('first', gateway.url)
+    await until(() => released === 1)
+    expect(peer.closeCode).toBe(4900)
+    expect(world.sessions.rows.get(0)?.sessionId).toBe('first')
+    expect(manager.status()).toEqual([])
+  })
+
+  test('becomes a session before the process stops', async () => {
+    const manager = world.manager(gateway.url)
+    const peer = await gateway.peer(0)
+    await peer.hello()
+    await peer.next(2)
+    const stopped = manager.stop(() => Promise.resolve())
+    await nextTurn()
+    await peer.ready('first', gateway.url)
+    await stopped
+    expect(world.sessions.rows.get(0)?.sessionId).toBe('first')
   })
 })
 
