@@ -11,7 +11,8 @@ import { checkState, describeFindings, expectedStates, readState } from './check
 import { everyMutation, gapLines, ledgerOf, startDiscord, startGateway, untilReady } from './run.ts'
 
 const SHARDS = 2
-const KILLS = 20
+/** More of them by hand: EMBEDDED_KILLS=20 npx vitest run tests/e2e/embedded.test.ts */
+const KILLS = Number(process.env.EMBEDDED_KILLS ?? 8)
 const SEED = 7
 /** Changes of the world in the life of one process, in so many turns: all of them fit into the replay. */
 const CHANGES = 80
