@@ -1,21 +1,12 @@
-import type { Clock, Counter, Counters, Log, Random } from '../../base/index.ts'
+import type { Counter, Random } from '../../base/index.ts'
+import type { DestinationOptions } from '../destination-options.ts'
 import { EventFilter, type Wanted, warnOfUnknownEvents } from '../event-filter.ts'
 import { EventMessageWriter } from '../event-message.ts'
-import type { EventQueue, QueueLimits } from '../event-queue.ts'
-import type { FilterRule } from '../filter-rule.ts'
+import type { EventQueue } from '../event-queue.ts'
 import { GuildReader } from '../guild-reader.ts'
 import { Intake } from '../intake.ts'
-import type { Spill } from '../spill/spill.ts'
 import { type PayloadEncoding, type PayloadForm, payloadWriter } from '../payload.ts'
-import type {
-  AckLanes,
-  Destination,
-  DestinationStats,
-  PushDrop,
-  PushEvent,
-  Undelivered,
-  WhenFull,
-} from '../ports.ts'
+import type { Destination, DestinationStats, PushEvent, Undelivered, WhenFull } from '../ports.ts'
 import { ConsumerClient, type TlsOptions } from './consumer-client.ts'
 import { type ConsumerLink, StreamLink, UnaryLink, type Window } from './consumer-link.ts'
 
@@ -25,9 +16,7 @@ const STREAM_WINDOW: Window = { eventsMax: 2048, bytesMax: 8 * 1024 * 1024 }
 /** One call at a time: handlers of several would run in any order. */
 const UNARY_WINDOW: Window = { eventsMax: 1, bytesMax: Number.POSITIVE_INFINITY }
 
-export interface GrpcPushOptions {
-  /** Label in logs and metrics. */
-  readonly name: string
+export interface GrpcPushOptions extends DestinationOptions {
   /** The consumers, host:port each. */
   readonly addresses: readonly string[]
   readonly tls?: TlsOptions | undefined
@@ -43,23 +32,7 @@ export interface GrpcPushOptions {
   readonly window?: Window | undefined
   readonly deadlineMs?: number | undefined
   readonly connectTimeoutMs?: number | undefined
-  /** Names to push; undefined = all. */
-  readonly events?: readonly string[] | undefined
-  /** What any of these lets through; undefined = everything. */
-  readonly rules?: readonly FilterRule[] | undefined
-  readonly limits: QueueLimits
-  /** Whether the start and the acknowledgement wait for it. Default true. */
-  readonly isRequired?: boolean | undefined
-  /** Open; with `spill` only. */
-  readonly spill?: Spill | undefined
-  /** Default `block`. */
-  readonly whenFull?: WhenFull | undefined
-  readonly acks: AckLanes
-  readonly onDrop: (drop: PushDrop) => void
-  readonly clock: Clock
   readonly random: Random
-  readonly log: Log
-  readonly counters: Counters
 }
 
 /**

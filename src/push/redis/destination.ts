@@ -1,29 +1,17 @@
 import { ReplyError } from 'ioredis'
 import {
   backoffMs,
-  type Clock,
   type Counter,
-  type Counters,
   type Histogram,
-  type Log,
   type Random,
   type Timer,
 } from '../../base/index.ts'
+import type { DestinationOptions } from '../destination-options.ts'
 import { EventFilter, type Wanted, warnOfUnknownEvents } from '../event-filter.ts'
-import type { EventQueue, QueueLimits } from '../event-queue.ts'
-import type { FilterRule } from '../filter-rule.ts'
+import type { EventQueue } from '../event-queue.ts'
 import { Intake } from '../intake.ts'
-import type { Spill } from '../spill/spill.ts'
 import { type PayloadEncoding, type PayloadForm, payloadWriter } from '../payload.ts'
-import type {
-  AckLanes,
-  Destination,
-  DestinationStats,
-  PushDrop,
-  PushEvent,
-  Undelivered,
-  WhenFull,
-} from '../ports.ts'
+import type { Destination, DestinationStats, PushEvent, Undelivered, WhenFull } from '../ports.ts'
 import { RedisConnection } from './connection.ts'
 import { FlushBatch } from './flush-batch.ts'
 import { KeyCommand } from './key-command.ts'
@@ -50,30 +38,12 @@ const UNKNOWN_PAUSE_MS = 50
 const READONLY_RESET_INTERVAL_MS = 5_000
 const COMMAND_TIMEOUT_MS = 15_000
 
-export interface RedisOptions {
-  /** Label in logs and metrics. */
-  readonly name: string
+export interface RedisOptions extends DestinationOptions {
   /** host:port, redis:// or rediss://. */
   readonly address: string
   readonly connectionName: string
   readonly encoding: PayloadEncoding
-  /** Names to push; undefined = all. */
-  readonly events?: readonly string[] | undefined
-  /** What any of these lets through; undefined = everything. */
-  readonly rules?: readonly FilterRule[] | undefined
-  readonly limits: QueueLimits
-  /** Whether the start and the acknowledgement wait for it. Default true. */
-  readonly isRequired?: boolean | undefined
-  /** Open; with `spill` only. */
-  readonly spill?: Spill | undefined
-  /** Default `block`. */
-  readonly whenFull?: WhenFull | undefined
-  readonly acks: AckLanes
-  readonly onDrop: (drop: PushDrop) => void
-  readonly clock: Clock
   readonly random: Random
-  readonly log: Log
-  readonly counters: Counters
   /** Of a list; default: no limit. */
   readonly watermark?: WatermarkLimits | undefined
   readonly commandTimeoutMs?: number | undefined

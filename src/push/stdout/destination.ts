@@ -1,47 +1,20 @@
 import type { Writable } from 'node:stream'
-import type { Clock, Counter, Counters, Log } from '../../base/index.ts'
+import type { Counter } from '../../base/index.ts'
+import type { DestinationOptions } from '../destination-options.ts'
 import { EventFilter, type Wanted, warnOfUnknownEvents } from '../event-filter.ts'
-import type { EventQueue, QueueLimits } from '../event-queue.ts'
-import type { FilterRule } from '../filter-rule.ts'
+import type { EventQueue } from '../event-queue.ts'
 import { Intake } from '../intake.ts'
-import type { Spill } from '../spill/spill.ts'
 import { type PayloadForm, payloadWriter } from '../payload.ts'
-import type {
-  AckLanes,
-  Destination,
-  DestinationStats,
-  PushDrop,
-  PushEvent,
-  Undelivered,
-  WhenFull,
-} from '../ports.ts'
+import type { Destination, DestinationStats, PushEvent, Undelivered, WhenFull } from '../ports.ts'
 
 /** One write takes no more once this is reached. */
 const WRITE_BYTES = 1024 * 1024
 const LF = 0x0a
 
-export interface StdoutOptions {
-  /** Label in logs and metrics. */
-  readonly name: string
+export interface StdoutOptions extends DestinationOptions {
   /** `envelope`: a map with t, s, d and more in each line; `d`: the bare payload. */
   readonly payload: PayloadForm
-  /** Names to write; undefined = all. */
-  readonly events?: readonly string[] | undefined
-  /** What any of these lets through; undefined = everything. */
-  readonly rules?: readonly FilterRule[] | undefined
-  readonly limits: QueueLimits
-  /** Whether the acknowledgement waits for it. Default true. */
-  readonly isRequired?: boolean | undefined
-  /** Open; with `spill` only. */
-  readonly spill?: Spill | undefined
-  /** Default `block`. */
-  readonly whenFull?: WhenFull | undefined
-  readonly acks: AckLanes
-  readonly onDrop: (drop: PushDrop) => void
   readonly output: Writable
-  readonly clock: Clock
-  readonly log: Log
-  readonly counters: Counters
 }
 
 /**

@@ -1,19 +1,9 @@
 import { status } from '@grpc/grpc-js'
-import type { Clock, Counter, Counters, Log, Timer } from '../../base/index.ts'
+import type { Counter, Timer } from '../../base/index.ts'
+import type { DestinationOptions } from '../destination-options.ts'
 import { EventFilter, type Wanted, warnOfUnknownEvents } from '../event-filter.ts'
-import type { QueueLimits } from '../event-queue.ts'
-import type { FilterRule } from '../filter-rule.ts'
 import { Intake } from '../intake.ts'
-import type { Spill } from '../spill/spill.ts'
-import type {
-  AckLanes,
-  Destination,
-  DestinationStats,
-  PushDrop,
-  PushEvent,
-  Undelivered,
-  WhenFull,
-} from '../ports.ts'
+import type { Destination, DestinationStats, PushEvent, Undelivered, WhenFull } from '../ports.ts'
 import { EventMessageWriter } from '../event-message.ts'
 import { EventWindow } from './event-window.ts'
 import { EventFields } from '../event-fields.ts'
@@ -26,25 +16,7 @@ const SUBSCRIBERS_MAX = 1000
 const DURABLE_MAX = 100
 const STALL_CHECK_MS = 1_000
 
-export interface SubscribeOptions {
-  /** Label in logs and metrics. */
-  readonly name: string
-  /** Names that may be subscribed to; undefined = all. */
-  readonly events?: readonly string[] | undefined
-  /** What any of these lets through; undefined = everything. */
-  readonly rules?: readonly FilterRule[] | undefined
-  readonly limits: QueueLimits
-  readonly isRequired?: boolean | undefined
-  /** Open; with `spill` only. */
-  readonly spill?: Spill | undefined
-  /** Default `block`. */
-  readonly whenFull?: WhenFull | undefined
-  readonly acks: AckLanes
-  readonly onDrop: (drop: PushDrop) => void
-  readonly clock: Clock
-  readonly log: Log
-  readonly counters: Counters
-}
+export type SubscribeOptions = DestinationOptions
 
 /** What the owner of a stream calls back. */
 export interface StreamLink {
