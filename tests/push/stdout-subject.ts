@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { memoryCounters, silentLog, systemClock } from '../../src/base/index.ts'
@@ -20,6 +20,8 @@ export interface PipedDestination {
 export function piped(given: Partial<StdoutOptions> = {}): PipedDestination {
   const folder = mkdtempSync(join(tmpdir(), 'gateway-stdout-'))
   const file = join(folder, 'lines')
+  // There before the reader opens it: a test may look before the other process has begun.
+  writeFileSync(file, '')
   const reader = spawn('sh', ['-c', 'exec cat > "$0"', file], {
     stdio: ['pipe', 'ignore', 'inherit'],
   })
