@@ -73,8 +73,12 @@ export class IdentifyBudget {
     this.#spentSince++
   }
 
-  /** Rejects when the recorded identifies cannot be read: then nothing may be sent. */
-  async verdict(shardId: number): Promise<Verdict> {
+  /**
+   * Rejects when the recorded identifies cannot be read: then nothing may be sent.
+   *
+   * @param promised identifies that are permitted and not recorded yet
+   */
+  async verdict(shardId: number, promised: number): Promise<Verdict> {
     const { log, clock } = this.#options
     await this.#refresh()
     const now = clock.now()
@@ -87,7 +91,7 @@ export class IdentifyBudget {
     const { total, resetAfterMs } = this.#limit
     const ageMs = clock.monotonic() - this.#limitAt
     const today = await log.countSince(this.#dayStart(), shardId)
-    const left = Math.min(this.remaining, total - today.all)
+    const left = Math.min(this.remaining, total - today.all) - promised
     if (left > this.#reserve) return { isAllowed: true }
     if (await log.takeAllowance()) return { isAllowed: true }
     const retryMs = Math.min(RETRY_MS, Math.max(1000, resetAfterMs - ageMs))

@@ -49,6 +49,8 @@ export class MemoryIdentifyGate implements IdentifyGate {
   #timer: Timer | undefined
   #timerAt = Number.POSITIVE_INFINITY
   #isGranting = false
+  /** Permits whose identify is not recorded yet: the budget knows nothing of them. */
+  #promised = 0
   /** The identifies of earlier processes are in #freeAt. */
   #knowsEarlier = false
   #stoppedBy = ''
@@ -186,7 +188,7 @@ export class MemoryIdentifyGate implements IdentifyGate {
   async #isAllowed(shardId: number): Promise<boolean> {
     const { budget, log } = this.#options
     try {
-      const verdict = await budget.verdict(shardId)
+      const verdict = await budget.verdict(shardId, this.#promised)
       if (!verdict.isAllowed) {
         this.#stop(verdict.cause, verdict.retryMs, verdict.fields)
         return false
@@ -221,11 +223,18 @@ export class MemoryIdentifyGate implements IdentifyGate {
     this.#freeAt.set(key, Number.POSITIVE_INFINITY)
     let committedAt = Number.NEGATIVE_INFINITY
     let isReleased = false
+    let isPromised = true
+    this.#promised++
+    const settlePromise = (): void => {
+      if (isPromised) this.#promised--
+      isPromised = false
+    }
     return {
       commit: async (why: IdentifyWhy) => {
         if (isReleased) throw released(shardId)
         await identifyLog.record({ shardId, atMs: clock.now(), worker, why })
         budget.spend()
+        settlePromise()
         // Given back meanwhile: recorded but never sent, which errs on the safe side.
         if (isReleased) throw released(shardId)
         // The caller sends in this tick; its 5 s begin now.
@@ -234,6 +243,7 @@ export class MemoryIdentifyGate implements IdentifyGate {
       release: () => {
         if (isReleased) return
         isReleased = true
+        settlePromise()
         const now = clock.monotonic()
         const freeAt = Math.max(now, committedAt + IDENTIFY_WINDOW_MS + WINDOW_MARGIN_MS)
         this.#freeAt.set(key, freeAt)

@@ -345,6 +345,23 @@ export function identifyGateContract(name: string, make: (world: GateWorld) => I
       expect(applicants.ids).toEqual([0, 1, 2])
     })
 
+    test('permits that are not used yet count against the reserve, and no longer once given back', async () => {
+      const world = gateWorld(16, { total: 100, remaining: 8, resetAfterMs: 12 * 3600_000 })
+      const gate = make(world)
+      const permits: IdentifyPermit[] = []
+      for (let shardId = 0; shardId < 16; shardId++) {
+        void gate
+          .acquire(shardId, new AbortController().signal)
+          .then((permit) => permits.push(permit))
+      }
+      await world.clock.advance(1000)
+      expect(permits.length).toBe(3)
+      permits[0]!.release('unused')
+      await permits[1]!.commit('first')
+      await world.clock.advance(40_000)
+      expect(permits.length).toBe(4)
+    })
+
     test('counts the identifies that earlier processes have recorded', async () => {
       const world = gateWorld(1, { total: 100, remaining: 100, resetAfterMs: 12 * 3600_000 })
       const atMs = world.clock.now() - 3600_000
