@@ -32,10 +32,11 @@ const STATEMENT_DEADLINE_MS = 40_000
 
 /**
  * A lane's statements join a batch with a table by its key. A plan made while the table was small and
- * kept for good must not scan it when it has grown, so nothing but index lookups is planned.
+ * kept for good must not scan it when it has grown, so nothing but index lookups is planned; of single rows, which a bitmap
+ * of pages makes dearer.
  */
-const LANE_SETUP = `set plan_cache_mode = force_generic_plan; set enable_seqscan = off;
-set enable_hashjoin = off; set enable_mergejoin = off; set jit = off`
+export const LANE_SETUP = `set plan_cache_mode = force_generic_plan; set enable_seqscan = off;
+set enable_hashjoin = off; set enable_mergejoin = off; set enable_bitmapscan = off; set jit = off`
 
 /** Events that the cache lost: a bound was reached, or a row could not be written. */
 export interface CacheGap {

@@ -15,7 +15,10 @@ const PRESENT = 0x50 // 'P'
 const ABSENT = 0x41 // 'A'
 const NO_ROWS = 0x4e // 'N': members are not kept
 
-/** $1 guilds, $2 users, $3 "char"[] of rows before, $4 moves, $5 sequences (0: not a new one), $6 sessions. */
+/**
+ * $1 guilds, $2 users, $3 "char"[] of rows before, $4 moves, $5 sequences (0: not a new one), $6 sessions. `between` as `isRow` in
+ * tables.ts.
+ */
 export const MEMBER_COUNTS_SQL = `with moved as (
   select g.id, max(m.sequence) filter (where m.session_id = g.count_session_id) as sequence, sum(case
     when m.session_id <> g.count_session_id or m.sequence <= g.count_sequence then 0
@@ -27,7 +30,7 @@ export const MEMBER_COUNTS_SQL = `with moved as (
   from unnest($1::int8[], $2::int8[], $3::"char"[], $4::int4[], $5::int8[], $6::text[])
     as m (id, user_id, was, move, sequence, session_id)
   join guilds g on g.id = m.id
-  left join members t on m.was = '?' and t.guild_id = m.id and t.user_id = m.user_id
+  left join members t on m.was = '?' and t.guild_id = m.id and t.user_id between m.user_id and m.user_id
   group by g.id
 )
 update guilds g

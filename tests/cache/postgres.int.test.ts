@@ -11,9 +11,13 @@ import {
   migrate,
   openDatabase,
 } from '../../src/cache/index.ts'
+import { LANE_SETUP } from '../../src/cache/cache-writer.ts'
 import { SHARD_LOCK_KEY } from '../../src/cache/fences.ts'
+import { MEMBER_COUNTS_SQL } from '../../src/cache/member-counts.ts'
 import { readMigrations } from '../../src/cache/migrate.ts'
 import { refuseOldServer } from '../../src/cache/postgres-database.ts'
+import { LOOKUPS } from '../../src/cache/state/statements.ts'
+import { MEMBERS } from '../../src/cache/tables.ts'
 import { freshDatabase } from '../support/postgres.ts'
 import { startPostgres } from '../support/servers.ts'
 import { until } from '../support/until.ts'
@@ -398,6 +402,41 @@ describe('a connection that is a black hole', () => {
     await failed
     expect(performance.now() - startedAt).toBeLessThan(3000)
     server.thaw()
+  })
+})
+
+describe('a member who is in many guilds', () => {
+  it('is written and read by the primary key, not looked for in each of the guilds', async () => {
+    const url = await fresh()
+    const database = await open(url)
+    await migrate(database, deps)
+    // User 7 is in each of 400 guilds, as a common bot is; of the others each is in one.
+    await database.query(
+      `insert into guilds (id, data) select id, '{}' from generate_series(1, 400) id`,
+    )
+    await database.query(`insert into members (guild_id, user_id, data)
+      select guild, case when n = 0 then 7 else guild * 100 + n end, '{}'
+      from generate_series(1, 400) guild, generate_series(0, 20) n`)
+    await database.query('vacuum analyze members')
+    const writes = await client(url)
+    await writes.query(LANE_SETUP)
+    const reads = await client(url)
+    const statements: [on: pg.Client, text: string, values: string][] = [
+      [writes, MEMBERS.sql, `'{P}', '{3}', '{7}', '{"{}"}'`],
+      [writes, MEMBER_COUNTS_SQL, `'{3}', '{7}', '{?}', '{1}', '{1}', '{s}'`],
+      [reads, LOOKUPS.member.text, `'{3}', '{7}'`],
+      [reads, LOOKUPS.guildWith.text, `'{3}', '{4}'`],
+      [reads, LOOKUPS.guildGrants.text, `'{3}', '{7}'`],
+    ]
+    for (const [index, [on, text, values]] of statements.entries()) {
+      await on.query(`prepare statement${index} as ${text}`)
+      const { rows } = await on.query<{ 'QUERY PLAN': string }>(
+        `explain execute statement${index}(${values})`,
+      )
+      const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
+      expect(plan).toMatch(/ members_pkey\b/)
+      expect(plan).not.toContain('members_user_id_idx')
+    }
   })
 })
 

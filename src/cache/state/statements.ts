@@ -12,8 +12,8 @@ const CHANNEL = "(t.data || jsonb_build_object('guild_id', t.guild_id::text))::t
 const WITH: Readonly<Record<string, string>> = {
   channels: children('channels', 'id', CHANNEL),
   emojis: children('emojis', 'id'),
-  me: `coalesce((select m.data::text from members m
-    where m.guild_id = t.id and m.user_id = (select bot_user_id from gateway_fleet)), 'null')`,
+  me: `coalesce((select m.data::text from gateway_fleet f
+    cross join ${memberOf('t.id', 'f.bot_user_id')} as m), 'null')`,
   roles: children('roles', 'id'),
   scheduled_events: children('scheduled_events', 'id'),
   soundboard_sounds: children('soundboard_sounds', 'id'),
@@ -83,7 +83,7 @@ export const LOOKUPS = {
       )
       .join(', ')})::text`,
   ),
-  member: lookup('member', `${PAIR} join members t on t.guild_id = k.a and t.user_id = k.b`),
+  member: lookup('member', `${PAIR} cross join ${memberOf('k.a', 'k.b')} as t`),
   presence: lookup('presence', `${PAIR} join presence t on t.guild_id = k.a and t.user_id = k.b`),
   scheduledEvent: lookup(
     'scheduled_event',
@@ -235,6 +235,15 @@ function lookup(name: string, from: string, body = 't.data::text'): LookupStatem
   return { name: `state_${name}`, text: `select k.n::int4 as n, ${body} as body from ${from}` }
 }
 
+/**
+ * A member by the primary key, as `isRow` in tables.ts has it: by the index of users it would be looked for in every guild of the
+ * user, and the bot is in all of them. `offset 0` keeps it one index scan per key: joined, a range would be compared with every row.
+ */
+function memberOf(guildId: string, userId: string): string {
+  return `lateral (select m.data from members m
+    where m.guild_id = ${guildId} and m.user_id between ${userId} and ${userId} offset 0)`
+}
+
 function list(
   name: string,
   table: string,
@@ -260,7 +269,7 @@ function stickersOf(guild: string): string {
 /** Joins the guild, the member and @everyone: without one of them nothing can be said. */
 function grants(guildId: string, userId: string): string {
   return `join guilds g on g.id = ${guildId}
-    join members m on m.guild_id = ${guildId} and m.user_id = ${userId}
+    cross join ${memberOf(guildId, userId)} as m
     join roles e on e.guild_id = ${guildId} and e.id = ${guildId}`
 }
 
