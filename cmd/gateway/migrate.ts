@@ -110,7 +110,7 @@ function planText(database: Database, plan: AdoptionPlan): string {
     .sort((a, b) => b.bytes - a.bytes)
     .map(({ name, rows, bytes, isUnlogged }) => [
       name,
-      `about ${rows} rows`,
+      rows === null ? 'rows not counted yet' : `about ${rows} rows`,
       size(bytes),
       isUnlogged ? 'unlogged' : 'logged',
     ])
@@ -124,8 +124,8 @@ function planText(database: Database, plan: AdoptionPlan): string {
     plan.others.length === 0
       ? ''
       : `\nConnected at the moment: ${[...new Set(plan.others)].join(', ')}. Stop tatsuworks/gateway for the last step at the latest.\n`
-  const verb = plan.direction === 'adopt' ? 'adopt' : 'give back'
-  return `Tables of ${database.address}:\n\n${columns(tables)}\n\nTo ${verb} it:\n\n${columns(steps)}\n${others}`
+  const aim = plan.direction === 'adopt' ? 'adopt it' : 'give it back'
+  return `Tables of ${database.address}:\n\n${columns(tables)}\n\nTo ${aim}:\n\n${columns(steps)}\n${others}`
 }
 
 function size(bytes: number): string {

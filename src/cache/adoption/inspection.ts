@@ -6,8 +6,8 @@ export interface TableState {
   readonly isUnlogged: boolean
   /** With indexes and TOAST. */
   readonly bytes: number
-  /** As Postgres estimates them. */
-  readonly rows: number
+  /** As Postgres estimates them; null: it has never counted. */
+  readonly rows: number | null
 }
 
 export interface IndexState {
@@ -40,10 +40,10 @@ export async function inspect(database: Queryable): Promise<Inspection> {
     name: string
     persistence: string
     bytes: string
-    rows: string
+    rows: string | null
   }>(
     `select relname as name, relpersistence::text as persistence, pg_total_relation_size(oid)::text as bytes,
-            greatest(reltuples, 0)::int8::text as rows
+            nullif(reltuples, -1)::int8::text as rows
      from pg_class where relnamespace = current_schema()::regnamespace and relkind = 'r'`,
   )
   const indexes = await database.query<IndexState>(
@@ -66,7 +66,12 @@ export async function inspect(database: Queryable): Promise<Inspection> {
     tables: new Map(
       tables.map(({ name, persistence, bytes, rows }) => [
         name,
-        { name, isUnlogged: persistence === 'u', bytes: Number(bytes), rows: Number(rows) },
+        {
+          name,
+          isUnlogged: persistence === 'u',
+          bytes: Number(bytes),
+          rows: rows === null ? null : Number(rows),
+        },
       ]),
     ),
     indexes,
