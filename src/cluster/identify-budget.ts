@@ -11,8 +11,14 @@ const DAY_MS = 24 * 3600_000
 /** An answer of /gateway/bot is trusted for so long; identifies of this process are counted on top. */
 const LIMIT_AGE_MS_MAX = 60_000
 
+export interface Allowed {
+  readonly isAllowed: true
+  /** By one of `gatewayctl identifies -allow`. */
+  readonly isByOperator: boolean
+}
+
 export type Verdict =
-  | { readonly isAllowed: true }
+  | Allowed
   | {
       readonly isAllowed: false
       readonly cause: 'budget' | 'breaker' | 'unknown'
@@ -84,7 +90,7 @@ export class IdentifyBudget {
     const now = clock.now()
     const recent = await log.countSince(now - BREAKER_WINDOW_MS, shardId)
     if (recent.shard >= this.#breakerMax) {
-      if (await log.takeAllowance()) return { isAllowed: true }
+      if (await log.takeAllowance()) return { isAllowed: true, isByOperator: true }
       const fields = { shardId, identifies: recent.shard, windowMs: BREAKER_WINDOW_MS }
       return { isAllowed: false, cause: 'breaker', retryMs: RETRY_MS, fields }
     }
@@ -92,8 +98,8 @@ export class IdentifyBudget {
     const ageMs = clock.monotonic() - this.#limitAt
     const today = await log.countSince(this.#dayStart(), shardId)
     const left = Math.min(this.remaining, total - today.all) - promised
-    if (left > this.#reserve) return { isAllowed: true }
-    if (await log.takeAllowance()) return { isAllowed: true }
+    if (left > this.#reserve) return { isAllowed: true, isByOperator: false }
+    if (await log.takeAllowance()) return { isAllowed: true, isByOperator: true }
     const retryMs = Math.min(RETRY_MS, Math.max(1000, resetAfterMs - ageMs))
     return {
       isAllowed: false,

@@ -11,7 +11,7 @@ import { messageOf } from '../base/index.ts'
 import { IDENTIFY_WINDOW_MS } from '../discord/index.ts'
 import type { IdentifyGate, IdentifyLog, IdentifyPermit, IdentifyWhy } from '../shard/index.ts'
 import { ClusterError } from './errors.ts'
-import type { IdentifyBudget } from './identify-budget.ts'
+import type { Allowed, IdentifyBudget, Verdict } from './identify-budget.ts'
 
 export interface MemoryIdentifyGateOptions {
   /** From GET /gateway/bot. */
@@ -132,11 +132,13 @@ export class MemoryIdentifyGate implements IdentifyGate {
       if (this.#waiting.length > 0 && !(await this.#readEarlier())) return
       for (;;) {
         const waiter = this.#next()
-        if (waiter === undefined || !(await this.#isAllowed(waiter.shardId))) return
+        if (waiter === undefined) return
+        const verdict = await this.#ask(waiter.shardId)
+        if (verdict === null) return
         const index = this.#waiting.indexOf(waiter)
         if (index === -1) continue
         this.#waiting.splice(index, 1)
-        waiter.resolve(this.#permit(waiter.shardId))
+        waiter.resolve(this.#permit(waiter.shardId, verdict.isByOperator))
       }
     } finally {
       this.#isGranting = false
@@ -185,21 +187,23 @@ export class MemoryIdentifyGate implements IdentifyGate {
     return undefined
   }
 
-  async #isAllowed(shardId: number): Promise<boolean> {
+  /** Null: nothing is granted now, and it was said why. */
+  async #ask(shardId: number): Promise<Allowed | null> {
     const { budget, log } = this.#options
+    let verdict: Verdict
     try {
-      const verdict = await budget.verdict(shardId, this.#promised)
+      verdict = await budget.verdict(shardId, this.#promised)
       if (!verdict.isAllowed) {
         this.#stop(verdict.cause, verdict.retryMs, verdict.fields)
-        return false
+        return null
       }
     } catch (error) {
       this.#stop('unknown', UNKNOWN_RETRY_MS, { error: messageOf(error) })
-      return false
+      return null
     }
     if (this.#stoppedBy !== '') log.info('identifies go on')
     this.#stoppedBy = ''
-    return true
+    return verdict
   }
 
   /** Says why nothing is granted, and looks again later. */
@@ -217,7 +221,7 @@ export class MemoryIdentifyGate implements IdentifyGate {
     this.#wake(retryMs)
   }
 
-  #permit(shardId: number): IdentifyPermit {
+  #permit(shardId: number, isByOperator: boolean): IdentifyPermit {
     const { maxConcurrency, clock, identifyLog, worker, budget } = this.#options
     const key = shardId % maxConcurrency
     this.#freeAt.set(key, Number.POSITIVE_INFINITY)
@@ -231,6 +235,11 @@ export class MemoryIdentifyGate implements IdentifyGate {
     }
     return {
       commit: async (why: IdentifyWhy) => {
+        if (isReleased) throw released(shardId)
+        // While it waited for the key in etcd other workers have identified.
+        if (!isByOperator && !(await budget.verdict(shardId, this.#promised - 1)).isAllowed) {
+          throw notAllowed(shardId)
+        }
         if (isReleased) throw released(shardId)
         await identifyLog.record({ shardId, atMs: clock.now(), worker, why })
         budget.spend()
@@ -255,5 +264,10 @@ export class MemoryIdentifyGate implements IdentifyGate {
 
 function released(shardId: number): ClusterError {
   const message = `The identify permit of shard ${shardId} was given back before it was used.`
+  return new ClusterError('CLUSTER_PERMIT_LOST', message, { shardId }, { retryable: true })
+}
+
+function notAllowed(shardId: number): ClusterError {
+  const message = `The identify of shard ${shardId} is not allowed any more: reserve or breaker were reached while its permit waited.`
   return new ClusterError('CLUSTER_PERMIT_LOST', message, { shardId }, { retryable: true })
 }

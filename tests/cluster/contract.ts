@@ -362,6 +362,28 @@ export function identifyGateContract(name: string, make: (world: GateWorld) => I
       expect(permits.length).toBe(4)
     })
 
+    test('a permit that waited while other workers used up the day is not used', async () => {
+      const world = gateWorld(1, { total: 100, remaining: 100, resetAfterMs: 12 * 3600_000 })
+      const acquiring = make(world).acquire(0, new AbortController().signal)
+      await world.clock.advance(100)
+      const permit = await acquiring
+      const atMs = world.clock.now()
+      for (let count = 0; count < 95; count++) {
+        world.identifyLog.rows.push({ shardId: 9, atMs, worker: 'other', why: 'first' })
+      }
+      await expect(permit.commit('first')).rejects.toThrow('is not allowed any more')
+      expect(world.identifyLog.rows.length).toBe(95)
+    })
+
+    test('a permit that an operator has let pass is used whatever happened meanwhile', async () => {
+      const world = gateWorld(1, { total: 100, remaining: 5, resetAfterMs: 12 * 3600_000 })
+      world.identifyLog.allowance = 1
+      const acquiring = make(world).acquire(0, new AbortController().signal)
+      await world.clock.advance(100)
+      await (await acquiring).commit('first')
+      expect(world.identifyLog.rows).toMatchObject([{ shardId: 0 }])
+    })
+
     test('counts the identifies that earlier processes have recorded', async () => {
       const world = gateWorld(1, { total: 100, remaining: 100, resetAfterMs: 12 * 3600_000 })
       const atMs = world.clock.now() - 3600_000
