@@ -12,6 +12,7 @@ import {
   redisList,
   redisStream,
   Spill,
+  type SpillLedger,
   type SpillThread,
   StdoutDestination,
   SubscribeDestination,
@@ -26,7 +27,11 @@ export interface DestinationDeps {
   /** What Redis shows of the connections. */
   readonly connectionName: string
   /** Where destinations keep what does not fit into memory, and the thread that writes it. */
-  readonly spill: { readonly folder: string; readonly thread: SpillThread }
+  readonly spill: {
+    readonly folder: string
+    readonly thread: SpillThread
+    readonly ledger: SpillLedger
+  }
   /** A new lane of the acknowledgement marks. */
   readonly lane: () => AckLane
   /** What is outstanding in a lane holds nothing back any more. */

@@ -1,8 +1,15 @@
 /** What gatewayctl asks of this process, from the rooms that know it. */
 import type { Clock } from '../../src/base/index.ts'
-import { type Database, type IdentifyLog, readGuildReport } from '../../src/cache/index.ts'
+import {
+  type Database,
+  type IdentifyLog,
+  readGuildReport,
+  type SpillRow,
+  type SpillStore,
+} from '../../src/cache/index.ts'
 import type { IdentifyBudget, MemoryIdentifyGate } from '../../src/cluster/index.ts'
 import { shardOfGuild } from '../../src/discord/index.ts'
+import type { SpillLedger } from '../../src/push/index.ts'
 import type {
   FleetControl,
   FleetGuild,
@@ -11,6 +18,7 @@ import type {
   IdentifyGateReport,
   ShardReport,
 } from '../../src/server/index.ts'
+import type { Gaps } from '../../src/shard/index.ts'
 import type { ClusterFleet } from './cluster-fleet.ts'
 import type { ManagerControl } from './control.ts'
 
@@ -23,6 +31,9 @@ export interface FleetControlDeps {
   readonly budget: IdentifyBudget
   readonly gate: MemoryIdentifyGate
   readonly identifyLog: IdentifyLog
+  readonly spills: SpillStore
+  readonly ledger: SpillLedger
+  readonly gaps: Gaps
   readonly database: Database
   readonly shardCount: number
   readonly clock: Clock
@@ -83,6 +94,30 @@ export class ProcessFleetControl implements FleetControl {
 
   lookAgain(): void {
     this.#deps.gate.lookAgain()
+  }
+
+  spills(): Promise<SpillRow[]> {
+    return this.#deps.spills.all()
+  }
+
+  ownSpills(): readonly string[] {
+    return this.#deps.ledger.held()
+  }
+
+  async loseSpill(spillId: string): Promise<SpillRow[]> {
+    const rows = await this.#deps.spills.take(spillId)
+    for (const { shardId, sessionId, from, to, events, destination } of rows) {
+      this.#deps.gaps.gap({
+        shardId,
+        sessionId,
+        from,
+        to,
+        events,
+        cause: 'spill_lost',
+        destination,
+      })
+    }
+    return rows
   }
 
   async guild(guildId: bigint): Promise<FleetGuild> {

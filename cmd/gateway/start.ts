@@ -14,6 +14,7 @@ import {
   migrate,
   openDatabase,
   SessionStore,
+  SpillStore,
   StateEditor,
   StateReader,
   VoiceReader,
@@ -33,6 +34,7 @@ import {
   CommandList,
   eventsService,
   Push,
+  SpillLedger,
   SpillThread,
   SubscribeDestination,
   type Undelivered,
@@ -194,12 +196,13 @@ async function start(
   let markMissed: (shardId: number) => void = () => undefined
   const marks = new AckMarks(shardCount)
   const thread = new SpillThread()
+  const ledger = new SpillLedger()
   closers.push(() => thread.close())
   const wire = (destination: DestinationConfig): Promise<WiredDestination> =>
     wireDestination(destination, {
       ...common,
       connectionName: worker,
-      spill: { folder: join(config.dataDir, 'spill', fleet.id), thread },
+      spill: { folder: join(config.dataDir, 'spill', fleet.id), thread, ledger },
       lane: () => marks.lane(),
       removeLane: (lane) => marks.remove(lane),
       onDrop: (drop) => gaps.drop(drop),
@@ -255,7 +258,12 @@ async function start(
   })
   closers.push(() => voice.close())
 
-  const store = new SessionStore({ database, fleet, owner: worker, log })
+  const store = new SessionStore({
+    database,
+    fleet,
+    owner: config.podId === '' ? `${worker}@${hostname()}` : worker,
+    log,
+  })
   const sessions: ShardSessionStore = {
     // From the take-over on, rows of the shard are written under its fence.
     async takeOver(shardId, fence) {
@@ -275,7 +283,7 @@ async function start(
       return store.saveSession(shardId, fence, session)
     },
     dropSession: (shardId, fence, sessionId) => store.dropSession(shardId, fence, sessionId),
-    saveAcknowledged: (entries) => store.saveAcknowledged(entries),
+    saveAcknowledged: (entries, spills) => store.saveAcknowledged(entries, spills),
     holds: (shardId, fence) => store.holds(shardId, fence),
   }
 
@@ -360,6 +368,7 @@ async function start(
     marks,
     lifecycle,
     gaps,
+    spills: ledger,
     observers: fillsMembers ? [voice, fill] : [voice],
     userAgent,
     onFatal,
@@ -378,6 +387,9 @@ async function start(
     budget,
     gate: localGate,
     identifyLog,
+    spills: new SpillStore({ database, fleet }),
+    ledger,
+    gaps,
     database,
     shardCount,
     clock,

@@ -3,8 +3,14 @@ import { type Clock, sleep } from '../../src/base/index.ts'
 import { ConfigError } from '../../src/config/index.ts'
 import { shardOfGuild } from '../../src/discord/index.ts'
 import type { FleetClient } from './client.ts'
-import { type GuildReply, type IdentifiesReply, type StatusReply, withNumbers } from './replies.ts'
-import { guildText, identifiesText, statusText } from './text.ts'
+import {
+  type GuildReply,
+  type IdentifiesReply,
+  type SpillsReply,
+  type StatusReply,
+  withNumbers,
+} from './replies.ts'
+import { guildText, identifiesText, lostText, spillsText, statusText } from './text.ts'
 
 export interface CommandContext {
   readonly client: FleetClient
@@ -124,6 +130,25 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       const guild_id = guildArgument(args[0]!).toString()
       const reply = withNumbers<GuildReply>(await client.call('fleet', 'Guild', { guild_id }))
       return { json: reply, text: guildText(reply) }
+    },
+  },
+  spills: {
+    args: [],
+    sentence:
+      'Shows what lies on the disks of workers, acknowledged and not delivered, and who has it open.',
+    async run({ client }) {
+      const reply = withNumbers<SpillsReply>(await client.call('fleet', 'Spills'))
+      return { json: reply, text: spillsText(reply) }
+    },
+  },
+  lost: {
+    args: ['spill'],
+    sentence:
+      'Declares that the disk of a spill never comes back: what lay in it is counted as a gap.',
+    async run({ client, args }) {
+      const spill = args[0]!
+      const reply = withNumbers<SpillsReply>(await client.call('fleet', 'LoseSpill', { spill }))
+      return { json: reply, text: lostText(spill, reply) }
     },
   },
   requestmembers: {

@@ -72,6 +72,21 @@ export interface GuildReply {
   readonly gap_at: string
 }
 
+export interface SpillsReply {
+  readonly spills: readonly {
+    readonly spill: string
+    readonly worker: string
+    readonly destination: string
+    readonly shard: number
+    readonly session: string
+    readonly first: number
+    readonly last: number
+    readonly events: number
+    readonly updated_at: string
+    readonly held_by: string
+  }[]
+}
+
 /** int64 comes as text: proto-loader's `longs: String`. Ids stay text. */
 export function withNumbers<Reply>(reply: unknown): Reply {
   return JSON.parse(
@@ -82,4 +97,4 @@ export function withNumbers<Reply>(reply: unknown): Reply {
 }
 
 const COUNTS =
-  /^(received|acknowledged|lag|fence_epoch|fence_revision|events|identifies|resumes|.*_ms)$/
+  /^(received|acknowledged|lag|fence_epoch|fence_revision|events|identifies|resumes|first|last|.*_ms)$/

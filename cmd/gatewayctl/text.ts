@@ -1,5 +1,11 @@
 /** What gatewayctl prints for people. */
-import type { GuildReply, IdentifiesReply, ShardReply, StatusReply } from './replies.ts'
+import type {
+  GuildReply,
+  IdentifiesReply,
+  ShardReply,
+  SpillsReply,
+  StatusReply,
+} from './replies.ts'
 
 export function statusText(status: StatusReply): string {
   const { workers, shards } = status
@@ -105,6 +111,31 @@ export function guildText(guild: GuildReply): string {
       ? 'no event missed since its last GUILD_CREATE'
       : `events missed at ${guild.gap_at}`,
   ].join('\n')
+}
+
+export function spillsText({ spills }: SpillsReply): string {
+  if (spills.length === 0) return 'nothing lies in a spill'
+  return table(
+    ['SPILL', 'WORKER', 'DESTINATION', 'SHARD', 'SESSION', 'FROM', 'TO', 'EVENTS', 'AS OF', ''],
+    spills.map((row) => [
+      row.spill,
+      row.worker,
+      row.destination,
+      String(row.shard),
+      row.session,
+      String(row.first),
+      String(row.last),
+      String(row.events),
+      row.updated_at,
+      row.held_by === '' ? 'no worker that answers has it' : `open on ${row.held_by}`,
+    ]),
+  ).join('\n')
+}
+
+export function lostText(spill: string, { spills }: SpillsReply): string {
+  const events = spills.reduce((sum, row) => sum + row.events, 0)
+  const shards = new Set(spills.map(({ shard }) => shard)).size
+  return `spill ${spill} is lost: ${events} events of ${shards} shards are counted as a gap`
 }
 
 function isTold({ state }: ShardReply): boolean {

@@ -44,6 +44,20 @@ interface SessionRow {
   readonly compress: 'zlib-stream' | 'zstd-stream' | 'none'
 }
 
+/** What one spill holds; see the shard room's port of the same name. */
+export interface SpillHolding {
+  readonly spillId: string
+  readonly destination: string
+  readonly takenOver: readonly string[]
+  readonly ranges: readonly {
+    readonly shardId: number
+    readonly sessionId: string
+    readonly from: number
+    readonly to: number
+    readonly events: number
+  }[]
+}
+
 /** `and this is still our fence`, with the fence as $3 and $4. */
 const OWN_FENCE = 'fence_epoch = $3 and fence_revision = $4'
 
@@ -144,11 +158,15 @@ export class SessionStore {
 
   /**
    * Raises acknowledged sequences, many shards in one statement; names the session and only raises.
+   * In the same transaction what spills hold replaces what was stored of them.
    *
    * @returns the shards whose fence is lost.
    */
-  async saveAcknowledged(entries: readonly AcknowledgedSequence[]): Promise<number[]> {
-    if (entries.length === 0) return []
+  async saveAcknowledged(
+    entries: readonly AcknowledgedSequence[],
+    spills: readonly SpillHolding[] = [],
+  ): Promise<number[]> {
+    if (entries.length === 0 && spills.length === 0) return []
     const sorted = [...entries].sort((a, b) => a.shardId - b.shardId)
     const shards = sorted.map((entry) => entry.shardId)
     const owned = await this.#transaction(async (tx) => {
@@ -179,7 +197,8 @@ export class SessionStore {
         ],
         'gateway_save_acknowledged',
       )
-      return (await Promise.all([locked, saved]))[1]
+      const held = spills.length === 0 ? [] : this.#saveSpills(tx, spills)
+      return (await Promise.all([locked, saved, held]))[1]
     })
     const ownedShards = new Set(owned.map(({ shard }) => shard))
     return shards.filter((shard) => !ownedShards.has(shard))
@@ -221,6 +240,40 @@ export class SessionStore {
       return taken
     })
     return rows[0]
+  }
+
+  #saveSpills(tx: Queryable, spills: readonly SpillHolding[]): Promise<unknown> {
+    const rows = spills.flatMap((spill) => spill.ranges.map((range) => ({ ...spill, ...range })))
+    return tx.query(
+      `with held as (
+         select * from unnest($3::uuid[], $4::int4[], $5::text[], $6::text[], $7::int8[], $8::int8[], $9::int8[])
+           as held (spill_id, shard, session_id, destination, first, last, events)
+       ), gone as (
+         delete from gateway_spills stored
+         where stored.name = $1 and stored.spill_id = any($10::uuid[]) and not exists (
+           select from held where held.spill_id = stored.spill_id and held.shard = stored.shard
+             and held.session_id = stored.session_id)
+       )
+       insert into gateway_spills as stored
+         (name, worker, spill_id, shard, session_id, destination, first_sequence, last_sequence, events)
+       select $1, $2, * from held
+       on conflict (name, spill_id, shard, session_id) do update
+         set worker = excluded.worker, first_sequence = excluded.first_sequence,
+             last_sequence = excluded.last_sequence, events = excluded.events, updated_at = now()`,
+      [
+        this.#fleet.name,
+        this.#owner,
+        rows.map((row) => row.spillId),
+        rows.map((row) => row.shardId),
+        rows.map((row) => row.sessionId),
+        rows.map((row) => row.destination),
+        rows.map((row) => row.from),
+        rows.map((row) => row.to),
+        rows.map((row) => row.events),
+        spills.flatMap(({ spillId, takenOver }) => [spillId, ...takenOver]),
+      ],
+      'gateway_save_spills',
+    )
   }
 
   async #terminateHolders(shardId: number): Promise<void> {

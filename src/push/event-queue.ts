@@ -83,7 +83,7 @@ export class EventQueue {
   readonly diverted: number[] = []
   onDiverted: () => void = () => undefined
   /** The event of this row of the spill is finished. */
-  onRowDone: (row: number) => void = () => undefined
+  onRowDone: (row: number, slot: number) => void = () => undefined
   /** By cache lane. */
   readonly #heldHead: number[] = []
   readonly #heldTail: number[] = []
@@ -294,7 +294,7 @@ export class EventQueue {
   /** The event is through, or dropped and counted: acknowledges it and frees slot and bytes. */
   finish(slot: number): void {
     const row = this.#row[slot]!
-    if (row !== -1) this.onRowDone(row)
+    if (row !== -1) this.onRowDone(row, slot)
     this.release(slot)
   }
 

@@ -1,5 +1,6 @@
 export { PushError } from './errors.ts'
 export { Spill } from './spill/spill.ts'
+export { SpillLedger } from './spill/spill-ledger.ts'
 export { SpillThread } from './spill/spill-thread.ts'
 export type { QueueLimits } from './event-queue.ts'
 export type { Wanted } from './event-filter.ts'

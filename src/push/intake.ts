@@ -260,7 +260,7 @@ export class Intake {
       const name = this.names.admit(event.eventName)
       if (name < 0 || event.receivedAtMs < receivedBeforeMs) {
         this.#dropAll([event], name < 0 ? 'event_names_max' : 'age')
-        spill?.remove(row)
+        spill?.remove(row, event)
         continue
       }
       const isLate = row <= lateTo

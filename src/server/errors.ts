@@ -41,6 +41,10 @@ export const SERVER_ERRORS = {
     'Voice connections hold a token with which anybody could speak for the bot, so they are served only where -backend-token is set, to callers that send it.',
   SERVER_INTENT_MISSING:
     'Discord answers the command only with an intent that -intents does not have. The message names it; a privileged one is switched on in the Developer Portal too.',
+  SERVER_SPILL_HELD:
+    'A spill was to be declared lost, and a worker that runs has it open: it delivers what lies in it. Stop the worker first if its disk is to be given up.',
+  SERVER_SPILL_UNKNOWN:
+    'A spill was to be declared lost that the database does not name: it is empty, or was declared lost before. `gatewayctl spills` shows those that are not empty.',
   SERVER_CANNOT_LISTEN:
     'The address of a listener cannot be used: another program has it, it is not an address of this host, or the port needs privileges. Give another one by the flag that the message names.',
 } as const
@@ -85,6 +89,8 @@ const ANSWERS: Readonly<Record<ServerErrorCode, Answer>> = {
   SERVER_DATABASE_EMPTY: { httpStatus: 503, grpcStatus: status.UNAVAILABLE, retryAfterSeconds: 10 },
   SERVER_BUSY: { httpStatus: 503, grpcStatus: status.RESOURCE_EXHAUSTED, retryAfterSeconds: 1 },
   SERVER_INTERNAL: { httpStatus: 500, grpcStatus: status.INTERNAL },
+  SERVER_SPILL_HELD: { httpStatus: 409, grpcStatus: status.FAILED_PRECONDITION },
+  SERVER_SPILL_UNKNOWN: { httpStatus: 404, grpcStatus: status.NOT_FOUND },
   SERVER_CANNOT_LISTEN: { httpStatus: 500, grpcStatus: status.INTERNAL },
 }
 

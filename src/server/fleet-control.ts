@@ -1,5 +1,5 @@
 /** What gateway.v1.Fleet asks of this process; cmd/gateway implements it with the rooms. */
-import type { GuildReport } from '../cache/index.ts'
+import type { GuildReport, SpillRow } from '../cache/index.ts'
 import type { BudgetReport } from '../cluster/index.ts'
 
 export interface FleetWorker {
@@ -76,4 +76,10 @@ export interface FleetControl {
   /** Identifies were allowed: this process looks whether one of its shards may have one. */
   lookAgain(): void
   guild(guildId: bigint): Promise<FleetGuild>
+  /** What the workers said last of what lies in their spills. */
+  spills(): Promise<readonly SpillRow[]>
+  /** Ids of the spills that this process holds. */
+  ownSpills(): readonly string[]
+  /** Nobody will read the spill again: what lay in it is counted as lost. @returns that. */
+  loseSpill(spillId: string): Promise<readonly SpillRow[]>
 }

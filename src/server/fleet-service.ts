@@ -1,6 +1,7 @@
 /** `gateway.v1.Fleet`: what gatewayctl asks. See proto/fleet.proto. */
 import type { Metadata, ServiceDefinition } from '@grpc/grpc-js'
 import type { Log, Secret } from '../base/index.ts'
+import type { SpillRow } from '../cache/index.ts'
 import { isSnowflake } from '../discord/index.ts'
 import { BearerToken } from './bearer-token.ts'
 import { ServerError } from './errors.ts'
@@ -51,6 +52,16 @@ export function fleetService(deps: FleetServiceDeps): GrpcService {
   const ownGate = (): WorkerIdentifies => {
     const { waiting, stoppedBy } = control.ownIdentifyGate()
     return { worker: control.workerId, waiting, stopped_by: stoppedBy }
+  }
+  /** Spill → worker that has it open, of those that answer. */
+  const holdersOf = async (request: object): Promise<ReadonlyMap<string, string>> => {
+    const method = definition['Spills']!
+    const answers = await peers.askOthers<object, { held: string[] }>(method, request)
+    const holders = new Map(control.ownSpills().map((spill) => [spill, control.workerId]))
+    for (const [worker, answer] of answers) {
+      for (const spill of answer?.held ?? []) holders.set(spill, worker)
+    }
+    return holders
   }
   return {
     name: SERVICE,
@@ -153,6 +164,27 @@ export function fleetService(deps: FleetServiceDeps): GrpcService {
         control.lookAgain()
         return {}
       }),
+      Spills: unary(log, async (request: object, metadata) => {
+        if (peers.isForSelf(metadata)) return { held: control.ownSpills() }
+        const [rows, holders] = await Promise.all([control.spills(), holdersOf(request)])
+        return { spills: rows.map((row) => spillOf(row, holders.get(row.spillId) ?? '')) }
+      }),
+      LoseSpill: unary(log, async ({ spill }: { spill: string }, metadata) => {
+        guard(metadata)
+        const holder = (await holdersOf({})).get(spill)
+        if (holder !== undefined) {
+          const message = `Spill ${spill} is open on ${holder}, which delivers what lies in it.`
+          throw new ServerError('SERVER_SPILL_HELD', message)
+        }
+        const rows = await control.loseSpill(spill)
+        if (rows.length === 0) {
+          throw new ServerError(
+            'SERVER_SPILL_UNKNOWN',
+            `Nothing is known to lie in spill ${spill}.`,
+          )
+        }
+        return { spills: rows.map((row) => spillOf(row, '')) }
+      }),
       Guild: unary(log, async ({ guild_id }: { guild_id: string }) => {
         if (!isSnowflake(guild_id)) {
           throw new ServerError('SERVER_BAD_REQUEST', 'guild_id is missing: expected a guild id.')
@@ -188,6 +220,22 @@ function shardOf(report: ShardReport, worker: string): Shard & Record<string, un
     events: report.events,
     identifies: report.identifies,
     resumes: report.resumes,
+  }
+}
+
+function spillOf(row: SpillRow, heldBy: string): object {
+  const { spillId, worker, destination, shardId, sessionId, from, to, events, updatedAt } = row
+  return {
+    spill: spillId,
+    worker,
+    destination,
+    shard: shardId,
+    session: sessionId,
+    first: from,
+    last: to,
+    events,
+    updated_at: updatedAt.toISOString(),
+    held_by: heldBy,
   }
 }
 

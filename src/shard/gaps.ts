@@ -11,6 +11,8 @@ export interface Gap {
   readonly from: number
   /** Last lost sequence; null where only Discord knows it. */
   readonly to: number | null
+  /** Lost ones from `from` to `to`. Default: all. */
+  readonly events?: number
   /** `session_refused`, `queue_full`, `cache_full`, `poison_frame` …: docs/metrics.md. */
   readonly cause: string
   /** The destination that lost it; '' when all did. */
@@ -58,13 +60,14 @@ export class Gaps {
     this.#counters.counter('gateway_gaps_total', { cause: gap.cause }).value++
     if (gap.to !== null) {
       this.#counters.counter('gateway_gap_events_total', { cause: gap.cause }).value +=
-        gap.to - gap.from + 1
+        gap.events ?? gap.to - gap.from + 1
     }
     this.#log.warn('gap: events are lost', {
       shardId: gap.shardId,
       sessionId: gap.sessionId,
       from: gap.from,
       to: gap.to,
+      ...(gap.events === undefined ? {} : { events: gap.events }),
       cause: gap.cause,
       destination: gap.destination ?? '',
     })

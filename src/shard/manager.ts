@@ -15,7 +15,14 @@ import { Dispatcher } from './dispatcher.ts'
 import type { EventObserver, Lifecycle } from './dispatcher.ts'
 import { ShardError } from './errors.ts'
 import { Inflaters } from './inflate.ts'
-import type { DispatchSink, IdentifyGate, SessionStore, ShardClaim, ShardClaims } from './ports.ts'
+import type {
+  DispatchSink,
+  IdentifyGate,
+  SessionStore,
+  SpillHoldings,
+  ShardClaim,
+  ShardClaims,
+} from './ports.ts'
 import { SequenceSaver } from './sequence-saver.ts'
 import { shardGauges, shardSeries } from './shard-series.ts'
 import { SHARD_TIMEOUTS } from './shard-deps.ts'
@@ -34,6 +41,8 @@ export interface ShardManagerOptions {
   readonly marks: AckMarks
   readonly lifecycle: Lifecycle
   readonly gaps: GapLog
+  /** What lies on the disk of this worker. Default: nothing ever. */
+  readonly spills?: SpillHoldings
   /** Told of what concerns the bot's voice connections, and of guilds that come late. */
   readonly observers?: readonly EventObserver[]
   readonly clock: Clock
@@ -137,6 +146,7 @@ export class ShardManager {
       counters,
       sessions,
       sources: () => this.#shards.values(),
+      spills: options.spills,
     })
     const statuses = (): ShardStatus[] => this.status()
     shardGauges(counters, statuses)

@@ -87,6 +87,30 @@ export interface AcknowledgedSequence {
   readonly sequence: number
 }
 
+/** What one file on the disk of a worker holds: acknowledged by lying there, and not delivered. */
+export interface SpillHolding {
+  readonly spillId: string
+  readonly destination: string
+  /** Spills whose events were moved into this one. */
+  readonly takenOver: readonly string[]
+  /** Within from and to there are so many events. */
+  readonly ranges: readonly {
+    readonly shardId: number
+    readonly sessionId: string
+    readonly from: number
+    readonly to: number
+    readonly events: number
+  }[]
+}
+
+/** What the destinations of this worker hold on its disk, for the statement that saves its acknowledgement. */
+export interface SpillHoldings {
+  /** What changed since it was last saved. */
+  unsaved(): readonly SpillHolding[]
+  /** @param holdings as unsaved() gave them. */
+  saved(holdings: readonly SpillHolding[]): void
+}
+
 /** Session rows. Each call verifies the fence in the same transaction. */
 export interface SessionStore {
   /**
@@ -105,10 +129,14 @@ export interface SessionStore {
   dropSession(shardId: number, fence: Fence, sessionId: string): Promise<boolean>
   /**
    * Raises acknowledged sequences, many shards in one statement. A save names its session and only raises.
+   * In the same transaction what spills hold replaces what was stored of them.
    *
    * @returns the shards whose fence is lost.
    */
-  saveAcknowledged(entries: readonly AcknowledgedSequence[]): Promise<number[]>
+  saveAcknowledged(
+    entries: readonly AcknowledgedSequence[],
+    spills: readonly SpillHolding[],
+  ): Promise<number[]>
   /** Whether the stored fence of the shard is still exactly this one. */
   holds(shardId: number, fence: Fence): Promise<boolean>
 }

@@ -1,10 +1,10 @@
 /**
  * Raises the acknowledged sequences of all shards in one statement per second, so that a successor
- * resumes where every destination and the cache had come to.
+ * resumes where every destination and the cache had come to; and with them what of it lies in spills.
  */
 import { messageOf } from '../base/index.ts'
 import type { Clock, Counters, Log, Timer } from '../base/index.ts'
-import type { AcknowledgedSequence, SessionStore } from './ports.ts'
+import type { AcknowledgedSequence, SessionStore, SpillHoldings } from './ports.ts'
 
 /** What the saver needs of a shard. */
 export interface SequenceSource {
@@ -16,11 +16,14 @@ export interface SequenceSource {
 
 const SAVE_INTERVAL_MS = 1000
 
+const NO_SPILLS: SpillHoldings = { unsaved: () => [], saved: () => undefined }
+
 export class SequenceSaver {
   readonly #clock: Clock
   readonly #log: Log
   readonly #sessions: SessionStore
   readonly #sources: () => Iterable<SequenceSource>
+  readonly #spills: SpillHoldings
   readonly #failures: { value: number }
   #timer: Timer | undefined
   #isFailing = false
@@ -32,7 +35,9 @@ export class SequenceSaver {
     readonly counters: Counters
     readonly sessions: SessionStore
     readonly sources: () => Iterable<SequenceSource>
+    readonly spills?: SpillHoldings | undefined
   }) {
+    this.#spills = deps.spills ?? NO_SPILLS
     this.#clock = deps.clock
     this.#log = deps.log
     this.#sessions = deps.sessions
@@ -70,9 +75,12 @@ export class SequenceSaver {
       entries.push(entry)
       sources.set(entry.shardId, source)
     }
-    if (entries.length === 0) return
+    // Of the same tick: what an acknowledgement rests on is never saved behind it.
+    const spills = this.#spills.unsaved()
+    if (entries.length === 0 && spills.length === 0) return
     try {
-      const lost = new Set(await this.#sessions.saveAcknowledged(entries))
+      const lost = new Set(await this.#sessions.saveAcknowledged(entries, spills))
+      this.#spills.saved(spills)
       for (const entry of entries) {
         const source = sources.get(entry.shardId)
         if (lost.has(entry.shardId)) source?.lose()

@@ -92,6 +92,7 @@ const TABLES = [
   'gateway_identifies',
   'gateway_replay_classes',
   'gateway_sessions',
+  'gateway_spills',
   'guilds',
   'guilds_persistent',
   'members',

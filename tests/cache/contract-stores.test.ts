@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { GuildMembership, Fleet, IdentifyLog, migrate } from '../../src/cache/index.ts'
+import { Fleet, GuildMembership, IdentifyLog, migrate, SpillStore } from '../../src/cache/index.ts'
 import { readMigrations } from '../../src/cache/migrate.ts'
 import {
   BOT,
@@ -118,6 +118,45 @@ describe.each(KINDS)('stores on %s', (kind) => {
         { shard: 1, sequence: 41 },
         { shard: 3, sequence: 43 },
       ])
+    })
+
+    it('saves what lies in spills with the sequences, replaces it, and gives it away once', async () => {
+      const { sessions, database, fleet } = cache
+      await sessions.saveSession(1, fence(1), SESSION)
+      const spills = new SpillStore({ database, fleet })
+      const [a, b, c] = ['a', 'b', 'c'].map(
+        (digit) => `${digit.repeat(8)}-1111-4111-8111-111111111111`,
+      )
+      const range = { shardId: 1, sessionId: 's', from: 5, to: 2 ** 40, events: 7 }
+      const holding = { spillId: a!, destination: 'redis', takenOver: [], ranges: [range] }
+      const entry = { shardId: 1, fence: fence(1), sessionId: SESSION.sessionId, sequence: 90 }
+      const two = [range, { ...range, sessionId: 't' }]
+      expect(
+        await sessions.saveAcknowledged(
+          [entry],
+          [holding, { ...holding, spillId: b!, destination: 'x', ranges: two }],
+        ),
+      ).toEqual([])
+      const stored = { spillId: a, worker: 'test', destination: 'redis', ...range }
+      const other = { ...stored, spillId: b, destination: 'x' }
+      expect(await spills.all()).toMatchObject([stored, other, { ...other, sessionId: 't' }])
+      expect((await sessions.takeOver(1, fence(1))).session?.sequence).toBe(90)
+
+      // Without a sequence; one range has moved, one is gone.
+      const moved = { ...range, from: 6, events: 2 }
+      expect(
+        await sessions.saveAcknowledged([], [{ ...holding, spillId: b!, ranges: [moved] }]),
+      ).toEqual([])
+      expect(await spills.all()).toMatchObject([stored, { spillId: b, ...moved }])
+
+      // A spill that took over two others; one that is empty.
+      await sessions.saveAcknowledged([], [{ ...holding, spillId: c!, takenOver: [a!, b!] }])
+      expect(await spills.all()).toMatchObject([{ ...stored, spillId: c }])
+      expect(await spills.take('no id')).toEqual([])
+      const taken = await Promise.all([spills.take(c!), spills.take(c!)])
+      expect(taken.map((rows) => rows.length).sort((a, b) => a - b)).toEqual([0, 1])
+      await sessions.saveAcknowledged([], [{ ...holding, spillId: c!, ranges: [] }])
+      expect(await spills.all()).toEqual([])
     })
 
     it('drops the session that it names and no other', async () => {

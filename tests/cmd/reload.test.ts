@@ -7,7 +7,7 @@ import { wireDestination, type WiredDestination } from '../../cmd/gateway/destin
 import { DestinationsReload } from '../../cmd/gateway/reload.ts'
 import { memoryCounters, seededRandom, systemClock } from '../../src/base/index.ts'
 import { type DestinationConfig, readGatewayConfig } from '../../src/config/index.ts'
-import { SpillThread, Push } from '../../src/push/index.ts'
+import { SpillLedger, SpillThread, Push } from '../../src/push/index.ts'
 import { AckMarks } from '../../src/shard/index.ts'
 import { pushEvent } from '../push/events.ts'
 import { adminOf, type LogLine, recordedLog } from '../push/redis-subject.ts'
@@ -73,7 +73,7 @@ async function start(items: string): Promise<void> {
       log,
       counters,
       connectionName: 'gateway-test',
-      spill: { folder: '', thread: new SpillThread() },
+      spill: { folder: '', thread: new SpillThread(), ledger: new SpillLedger() },
       lane: () => marks.lane(),
       removeLane: (lane) => marks.remove(lane),
       onDrop: () => undefined,

@@ -12,7 +12,7 @@ import type {
   QueueLimits,
   WhenFull,
 } from '../../src/push/index.ts'
-import { Push, Spill, SpillThread } from '../../src/push/index.ts'
+import { Push, Spill, SpillLedger, SpillThread } from '../../src/push/index.ts'
 import { until } from '../support/until.ts'
 import { pushEvent, pushEvents } from './events.ts'
 import { type RecordedLane, recordedLanes } from './recorded-lanes.ts'
@@ -77,6 +77,7 @@ export function destinationContract(
       const spill = await Spill.open({
         destination: 'contract',
         thread,
+        ledger: new SpillLedger(),
         folder,
         form: kind,
         bytesMax: 1024 ** 3,

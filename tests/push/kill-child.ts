@@ -6,7 +6,14 @@
  *   node kill-child.ts <redis-list|redis-stream> <address> <folder> <from> <to>
  */
 import { memoryCounters, seededRandom, silentLog, systemClock } from '../../src/base/index.ts'
-import { type AckLane, redisList, redisStream, Spill, SpillThread } from '../../src/push/index.ts'
+import {
+  type AckLane,
+  redisList,
+  redisStream,
+  Spill,
+  SpillLedger,
+  SpillThread,
+} from '../../src/push/index.ts'
 import { pushEvent } from './events.ts'
 
 const EVENTS_PER_TICK = 40
@@ -29,6 +36,7 @@ const spill = await Spill.open({
   ...common,
   destination: 'killed',
   thread: new SpillThread(),
+  ledger: new SpillLedger(),
   folder,
   form: kind,
   bytesMax: 1024 ** 3,

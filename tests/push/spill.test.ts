@@ -3,13 +3,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { memoryCounters, systemClock } from '../../src/base/index.ts'
-import { type PushDrop, Spill, SpillThread } from '../../src/push/index.ts'
+import { memoryCounters, seededRandom, systemClock } from '../../src/base/index.ts'
+import { type PushDrop, Spill, SpillLedger, SpillThread } from '../../src/push/index.ts'
 import { EventFilter } from '../../src/push/event-filter.ts'
 import { Intake } from '../../src/push/intake.ts'
 import { payloadWriter } from '../../src/push/payload.ts'
+import { SpillContents } from '../../src/push/spill/spill-contents.ts'
 import { SpillFile } from '../../src/push/spill/spill-file.ts'
-import type { SpillRows } from '../../src/push/spill/spill-rows.ts'
+import type { SpillOpened, SpillRows } from '../../src/push/spill/spill-rows.ts'
 import { until } from '../support/until.ts'
 import { pushEvents } from './events.ts'
 import { recordedLanes } from './recorded-lanes.ts'
@@ -98,6 +99,43 @@ describe('SpillFile', () => {
     next.close()
   })
 
+  test('has an id for its life; what it takes over names the file that it was in', () => {
+    const held = file()
+    held.write(rows(1, 3), 0)
+    const beside = file()
+    beside.write(rows(1, 2), 0)
+    beside.close()
+    held.close()
+    const next = file()
+    expect(next.opened).toMatchObject({
+      spillId: held.opened.spillId,
+      isNew: false,
+      takenOver: [beside.opened.spillId],
+    })
+    expect(held.opened).toMatchObject({ isNew: true, takenOver: [] })
+    next.remove(next.read(100, 1e9).ids)
+    next.close(true)
+    // Kept for the id, which a database may still name.
+    const again = file()
+    expect(again.opened).toMatchObject({ spillId: held.opened.spillId, events: 0, ranges: [] })
+    again.close()
+    expect(readdirSync(folder)).toEqual([])
+  })
+
+  test('one of a program that gave no ids is given one', () => {
+    const old = file()
+    old.write(rows(1, 3), 0)
+    old.close()
+    const database = new DatabaseSync(old.opened.path)
+    database.exec('drop table identity')
+    database.close()
+    const next = file()
+    expect(next.opened.events).toBe(3)
+    expect(next.opened.spillId).toMatch(/^[0-9a-f-]{36}$/)
+    next.close()
+    expect(file().opened.spillId).toBe(next.opened.spillId)
+  })
+
   test('a damaged one is moved aside, named, and replaced', () => {
     const one = file()
     one.write(rows(1, 1), 0)
@@ -130,6 +168,59 @@ describe('SpillFile', () => {
   })
 })
 
+describe('SpillContents', () => {
+  const opened = (ranges: SpillOpened['ranges'] = []): SpillOpened => ({
+    path: '',
+    events: 0,
+    bytes: 0,
+    lastId: 0,
+    ranges,
+    spillId: 'a',
+    isNew: true,
+    takenOver: [],
+    warnings: [],
+  })
+
+  test('is what was added and not removed, whatever the order; from follows what is gone', () => {
+    const random = seededRandom(7)
+    const contents = new SpillContents('x', opened())
+    const left = new Set<number>()
+    // Two lanes of one shard: nearly ascending.
+    for (let index = 1; index <= 20_000; index++) {
+      const sequence = index * 2 + Math.floor(random() * 40) * 2 + 1
+      if (left.has(sequence)) continue
+      left.add(sequence)
+      contents.add(3, 's', sequence)
+    }
+    contents.add(3, 't', 1)
+    const all = [...left].sort((a, b) => a - b)
+    for (const sequence of all.slice(0, 15_000)) {
+      if (sequence % 10 === 1 && sequence > 20_000) continue
+      left.delete(sequence)
+      contents.remove(3, 's', sequence)
+    }
+    const lowest = Math.min(...left)
+    const [range, other] = contents.ranges()
+    expect(range).toMatchObject({ shardId: 3, sessionId: 's', events: left.size, to: all.at(-1) })
+    expect(range!.from).toBeLessThanOrEqual(lowest)
+    expect(range!.from).toBeGreaterThan(lowest - 4096)
+    expect(other).toEqual({ shardId: 3, sessionId: 't', from: 1, to: 1, events: 1 })
+    for (const sequence of left) contents.remove(3, 's', sequence)
+    contents.remove(3, 't', 1)
+    expect(contents.ranges()).toEqual([])
+  })
+
+  test('begins with what lay there; what it does not know is no matter', () => {
+    const found = { shardId: 0, sessionId: 's', from: 10, to: 20, events: 5 }
+    const contents = new SpillContents('x', opened([found]))
+    contents.remove(0, 'other', 3)
+    contents.remove(9, 's', 3)
+    expect(contents.ranges()).toEqual([found])
+    contents.remove(0, 's', 10)
+    expect(contents.ranges()).toEqual([{ ...found, events: 4 }])
+  })
+})
+
 describe('Spill', () => {
   function intake(spill: Spill, drops: PushDrop[] = [], acks = recordedLanes()): Intake {
     return new Intake({
@@ -149,10 +240,15 @@ describe('Spill', () => {
     })
   }
 
-  const open = (thread: SpillThread, lines: LogLine[] = []): Promise<Spill> =>
+  const open = (
+    thread: SpillThread,
+    lines: LogLine[] = [],
+    ledger = new SpillLedger(),
+  ): Promise<Spill> =>
     Spill.open({
       destination: 'x',
       thread,
+      ledger,
       folder,
       form: 'list',
       bytesMax: 1e9,
@@ -172,6 +268,52 @@ describe('Spill', () => {
     })
     await thread.close()
     folder = join(folder, '..')
+  })
+
+  test('says what lies on the disk with the acknowledgement of it, and again when it is gone', async () => {
+    const thread = new SpillThread()
+    const ledger = new SpillLedger()
+    const acks = recordedLanes()
+    const one = intake(await open(thread, [], ledger), [], acks)
+    expect(ledger.unsaved()).toEqual([])
+    for (const event of pushEvents(90)) one.take(event, -1, 0)
+    await until(() => acks.direct.through(0) === 90)
+    const holdings = ledger.unsaved()
+    const range = { shardId: 0, sessionId: 'session-a', from: 1, to: 90, events: 90 }
+    expect(holdings).toMatchObject([{ destination: 'x', takenOver: [], ranges: [range] }])
+    ledger.saved(holdings)
+    expect(ledger.unsaved()).toEqual([])
+    await one.close()
+    await until(() => readdirSync(folder).length > 0)
+
+    // The next process delivers it, and the file stays until the database has forgotten it.
+    const next = new SpillLedger()
+    const spill = await open(thread, [], next)
+    const two = intake(spill)
+    expect(next.unsaved()).toMatchObject([{ spillId: holdings[0]!.spillId, ranges: [range] }])
+    for (let count = 0; count < 90; ) {
+      await until(() => two.queue.readyEvents > 0)
+      const channels = two.queue.activeChannels.slice()
+      for (const channel of channels) {
+        while (two.queue.count(channel) > 0) {
+          two.queue.finish(two.queue.shift(channel))
+          count++
+        }
+      }
+      two.onTaken()
+    }
+    await two.close()
+    expect(readdirSync(folder).length).toBe(1)
+    expect(next.held()).toEqual([])
+    expect(next.unsaved()).toMatchObject([{ spillId: holdings[0]!.spillId, ranges: [] }])
+    next.saved(next.unsaved())
+    expect(next.unsaved()).toEqual([])
+    const last = new SpillLedger()
+    const three = intake(await open(thread, [], last))
+    last.saved(last.unsaved())
+    await three.close()
+    expect(readdirSync(folder)).toEqual([])
+    await thread.close()
   })
 
   test('a disk that takes nothing is said once; memory holds what it can, then the oldest are counted', async () => {

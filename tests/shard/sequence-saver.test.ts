@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { memoryCounters, silentLog } from '../../src/base/index.ts'
 import { SequenceSaver } from '../../src/shard/sequence-saver.ts'
-import type { AcknowledgedSequence } from '../../src/shard/index.ts'
+import type { AcknowledgedSequence, SpillHolding, SpillHoldings } from '../../src/shard/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { MemorySessions } from './world.ts'
 
@@ -26,7 +26,7 @@ class Source {
   }
 }
 
-function saving(): {
+function saving(spills?: SpillHoldings): {
   clock: FakeClock
   sessions: MemorySessions
   sources: Source[]
@@ -37,7 +37,7 @@ function saving(): {
   const sessions = new MemorySessions()
   const sources = [new Source(0), new Source(1), new Source(2)]
   const counters = memoryCounters()
-  const deps = { clock, log: silentLog, counters, sessions, sources: () => sources }
+  const deps = { clock, log: silentLog, counters, sessions, sources: () => sources, spills }
   return { clock, sessions, sources, saver: new SequenceSaver(deps), counters }
 }
 
@@ -74,4 +74,32 @@ test('what could not be saved is saved when the store is back', async () => {
   expect(sources[0]!.stored).toBe(7)
   saver.stop()
   expect(clock.timerCount).toBe(0)
+})
+
+test('what lies in spills is saved with the acknowledgements, and without them; again after a failure', async () => {
+  const held: SpillHolding = { spillId: 'a', destination: 'x', takenOver: [], ranges: [] }
+  let unsaved = [held]
+  const spills: SpillHoldings = {
+    unsaved: () => unsaved,
+    saved: (saved) => {
+      unsaved = unsaved.filter((one) => !saved.includes(one))
+    },
+  }
+  const { clock, sessions, sources, saver } = saving(spills)
+  sessions.failure = new Error('away')
+  saver.start()
+  await clock.advance(1000)
+  expect(unsaved).toEqual([held])
+  sessions.failure = null
+  sources[0]!.sequence = 7
+  await clock.advance(1000)
+  expect(sessions.spills).toEqual([held])
+  expect(sources[0]!.stored).toBe(7)
+  expect(sessions.calls).toHaveLength(2)
+  unsaved = [{ ...held, spillId: 'b' }]
+  await clock.advance(1000)
+  expect(sessions.spills).toMatchObject([{ spillId: 'b' }])
+  await clock.advance(5000)
+  expect(sessions.calls).toHaveLength(3)
+  saver.stop()
 })

@@ -23,6 +23,7 @@ import type {
   ShardClaims,
   ShardError,
   ShardManagerOptions,
+  SpillHolding,
   StoredSession,
 } from '../../src/shard/index.ts'
 
@@ -31,6 +32,7 @@ export class MemorySessions implements SessionStore {
   readonly fences = new Map<number, Fence>()
   readonly lost = new Set<number>()
   readonly calls: string[] = []
+  spills: readonly SpillHolding[] = []
   failure: Error | null = null
 
   async takeOver(
@@ -55,8 +57,12 @@ export class MemorySessions implements SessionStore {
     return !this.lost.has(shardId)
   }
 
-  async saveAcknowledged(entries: readonly AcknowledgedSequence[]): Promise<number[]> {
+  async saveAcknowledged(
+    entries: readonly AcknowledgedSequence[],
+    spills: readonly SpillHolding[],
+  ): Promise<number[]> {
     this.#enter('saveAcknowledged')
+    if (spills.length > 0) this.spills = spills
     for (const { shardId, sessionId, sequence } of entries) {
       const row = this.rows.get(shardId)
       if (row?.sessionId === sessionId && row.sequence < sequence) {

@@ -2,7 +2,7 @@
 import { memoryCounters, silentLog, within } from '../../../src/base/index.ts'
 import type { DestinationConfig, GatewayConfig } from '../../../src/config/index.ts'
 import { EVENTS, isEventName } from '../../../src/discord/index.ts'
-import { SpillThread, type RedisReport, reportRedis } from '../../../src/push/index.ts'
+import { SpillLedger, SpillThread, type RedisReport, reportRedis } from '../../../src/push/index.ts'
 import { wireDestination } from '../destinations.ts'
 import type { CheckDeps } from './discord.ts'
 import { type CheckRow, failed, notOk, ok, unknown } from './row.ts'
@@ -95,7 +95,7 @@ async function checkByStart(
         log: silentLog,
         counters: memoryCounters(),
         connectionName: 'gateway-check',
-        spill: { folder: '', thread: new SpillThread() },
+        spill: { folder: '', thread: new SpillThread(), ledger: new SpillLedger() },
         lane: () => ({ submit: () => undefined, done: () => undefined }),
         removeLane: () => undefined,
         onDrop: () => undefined,

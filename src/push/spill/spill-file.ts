@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import {
   closeSync,
   existsSync,
@@ -42,6 +43,10 @@ const SCHEMA = `
     payload blob not null
   );`
 
+/** Files of version 1 may lack it, and programs that do not know it leave it alone. */
+const IDENTITY = `
+  create table if not exists identity (id text primary key, is_own integer not null)`
+
 /**
  * The spill of one destination on disk: an SQLite database that one process holds at a time. Runs in the
  * thread of the disk, everything here blocks.
@@ -74,7 +79,7 @@ export class SpillFile {
     const warnings: { path: string; cause: string }[] = []
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const base = encodeURIComponent(options.name)
-    const { database, path } = openFirst(folder, base, form, warnings)
+    const { database, path, isNew } = openFirst(folder, base, form, warnings)
     this.#database = database
     this.#bytesMax = bytesMax
     this.#insert = database.prepare('insert into events values (?, ?, ?, ?, ?, ?, ?, ?)')
@@ -95,6 +100,9 @@ export class SpillFile {
       bytes,
       lastId: this.#lastId,
       ranges: events === 0 ? [] : rangesIn(database),
+      spillId: idsIn(database, true)[0]!,
+      isNew,
+      takenOver: idsIn(database, false),
       warnings,
     }
   }
@@ -161,12 +169,12 @@ export class SpillFile {
     if (this.#bytes === 0) this.#giveBack()
   }
 
-  /** Keeps the file only if something lies in it. */
-  close(): void {
+  /** @param keepsFile also when nothing lies in it. */
+  close(keepsFile = false): void {
     const path = this.opened.path
     const isEmpty = this.#bytes === 0
     this.#database.close()
-    if (isEmpty) removeFile(path)
+    if (isEmpty && !keepsFile) removeFile(path)
   }
 
   /** Rows that are written but not with the queue: what a drop may take. */
@@ -254,13 +262,20 @@ function rangesIn(database: DatabaseSync): SpillRange[] {
     .map((row) => ({ ...(row as unknown as SpillRange) }))
 }
 
+function idsIn(database: DatabaseSync, isOwn: boolean): string[] {
+  return database
+    .prepare('select id from identity where is_own = ? order by id')
+    .all(isOwn ? 1 : 0)
+    .map((row) => (row as { id: string }).id)
+}
+
 function lastIdIn(database: DatabaseSync): number {
   return (database.prepare('select coalesce(max(id), 0) as id from events').get() as { id: number })
     .id
 }
 
 type Outcome =
-  | { readonly kind: 'open'; readonly database: DatabaseSync }
+  | { readonly kind: 'open'; readonly database: DatabaseSync; readonly isNew: boolean }
   | { readonly kind: 'held' }
   | { readonly kind: 'foreign'; readonly cause: string }
 
@@ -270,11 +285,13 @@ function openFirst(
   base: string,
   form: string,
   warnings: { path: string; cause: string }[],
-): { database: DatabaseSync; path: string } {
+): { database: DatabaseSync; path: string; isNew: boolean } {
   for (let number = 0; number < FILES_MAX; number++) {
     const path = join(folder, `${base}.${number}.sqlite`)
     const outcome = openOne(path, form, warnings)
-    if (outcome.kind === 'open') return { database: outcome.database, path }
+    if (outcome.kind === 'open') {
+      return { database: outcome.database, path, isNew: outcome.isNew }
+    }
     if (outcome.kind === 'foreign') warnings.push({ path, cause: outcome.cause })
   }
   throw new Error(`${FILES_MAX} files of ${join(folder, base)} are held by other processes`)
@@ -319,6 +336,9 @@ function tryOpen(path: string, form: string): Outcome {
         cause: `it has version ${version}, this program reads ${FORMAT_VERSION}`,
       }
     }
+    database.exec(IDENTITY)
+    const isNew = idsIn(database, true).length === 0
+    if (isNew) database.prepare('insert into identity values (?, 1)').run(randomUUID())
     database.exec('commit')
     const stored = database.prepare('select form from spill').get() as { form: string }
     if (stored.form !== form) {
@@ -333,7 +353,7 @@ function tryOpen(path: string, form: string): Outcome {
     if (check.quick_check !== 'ok') {
       throw Object.assign(new Error(check.quick_check), { errcode: SQLITE_CORRUPT })
     }
-    return { kind: 'open', database }
+    return { kind: 'open', database, isNew }
   } catch (error) {
     if (database.isOpen) database.close()
     if (resultCode(error) === SQLITE_BUSY) return { kind: 'held' }
@@ -382,6 +402,8 @@ function adoptOthers(
       from = rows.at(-1)!.id
       other.prepare('delete from events where id <= ?').run(from)
     }
+    const keep = database.prepare('insert or ignore into identity values (?, 0)')
+    for (const moved of [...idsIn(other, true), ...idsIn(other, false)]) keep.run(moved)
     other.close()
     removeFile(path)
   }

@@ -45,6 +45,12 @@ export interface SpillOpened {
   /** The highest id in use, 0 for none. */
   readonly lastId: number
   readonly ranges: readonly SpillRange[]
+  /** Names the file for its life, wherever it lies. */
+  readonly spillId: string
+  /** It was made by this opening. */
+  readonly isNew: boolean
+  /** Ids of files whose events were moved into this one. */
+  readonly takenOver: readonly string[]
   /** Files that were left alone, with the reason, and damaged ones that were moved aside. */
   readonly warnings: readonly { readonly path: string; readonly cause: string }[]
 }
@@ -61,7 +67,8 @@ export type SpillRequest =
   | { readonly kind: 'write'; readonly rows: SpillRows; readonly keptTo: number }
   | { readonly kind: 'read'; readonly eventsMax: number; readonly bytesMax: number }
   | { readonly kind: 'remove'; readonly ids: Float64Array }
-  | { readonly kind: 'close' }
+  /** @param keepsFile also when nothing lies in it. */
+  | { readonly kind: 'close'; readonly keepsFile: boolean }
 
 export interface SpillAnswers {
   readonly open: SpillOpened

@@ -53,7 +53,7 @@ function handle(spill: number, request: SpillRequest): SpillAnswers[keyof SpillA
       return null
     case 'close':
       files.delete(spill)
-      file.close()
+      file.close(request.keepsFile)
       return null
   }
 }

@@ -8,13 +8,9 @@ import {
 } from '../../base/index.ts'
 import { PushError } from '../errors.ts'
 import type { EventQueue } from '../event-queue.ts'
-import {
-  ROW_BYTES,
-  type SpillDrop,
-  type SpillOpened,
-  type SpillRange,
-  type SpillRows,
-} from './spill-rows.ts'
+import { SpillContents } from './spill-contents.ts'
+import type { SpillLedger } from './spill-ledger.ts'
+import { ROW_BYTES, type SpillDrop, type SpillOpened, type SpillRows } from './spill-rows.ts'
 import type { SpillThread } from './spill-thread.ts'
 
 /** One write to the disk, and what is read at once, at most. */
@@ -31,6 +27,7 @@ const AGE_CHECK_MS = 250
 export interface SpillOptions {
   readonly destination: string
   readonly thread: SpillThread
+  readonly ledger: SpillLedger
   readonly folder: string
   /** How payloads are written: what lies in the file must be of the same form. */
   readonly form: string
@@ -82,6 +79,7 @@ export class Spill {
   readonly #number: number
   readonly #log: Log
   readonly #spilled: Counter
+  readonly #contents: SpillContents
   #host: SpillHost | undefined
   #isActive = false
   /** Rows on disk, those that the queue has read included. */
@@ -127,6 +125,8 @@ export class Spill {
     this.unreadBytes = found.bytes
     this.#rows = found.events
     this.#nextRow = found.lastId + 1
+    this.#contents = new SpillContents(destination, found)
+    options.ledger.open(this.#contents, found.isNew)
     const labels = { destination }
     this.#spilled = counters.counter('gateway_push_spilled_events_total', labels)
     counters.gauge('gateway_push_spill_events', () => this.#rows, labels)
@@ -148,15 +148,17 @@ export class Spill {
     return !this.#isActive
   }
 
-  /** Shards and sessions of events that lie on the disk. */
-  get ranges(): readonly SpillRange[] {
-    return this.found.ranges
-  }
-
   attach(host: SpillHost): void {
     this.#host = host
     host.queue.onDiverted = () => this.#writeSoon()
-    host.queue.onRowDone = (row) => this.remove(row)
+    const { queue } = host
+    queue.onRowDone = (row, slot) => {
+      this.remove(row, {
+        shardId: queue.shardOf(slot),
+        sessionId: queue.sessionOf(slot),
+        sequence: queue.sequenceOf(slot),
+      })
+    }
     if (this.unreadEvents > 0) {
       this.#isActive = true
       host.queue.isDiverting = true
@@ -184,7 +186,12 @@ export class Spill {
   }
 
   /** The event of this row is through. */
-  remove(row: number): void {
+  remove(row: number, event: Omit<SpillDrop, 'eventName'>): void {
+    this.#contents.remove(event.shardId, event.sessionId, event.sequence)
+    this.#removeRow(row)
+  }
+
+  #removeRow(row: number): void {
     this.#removed.push(row)
     this.#removeTimer ??= this.#options.clock.setTimeout(this.#flushRemoved, REMOVE_LINGER_MS)
   }
@@ -199,7 +206,8 @@ export class Spill {
   }
 
   async #close(): Promise<{ readonly savedEvents: number }> {
-    const { clock, thread } = this.#options
+    const { clock, thread, ledger } = this.#options
+    const { spillId } = this.found
     const { queue } = this.#host!
     this.#isClosed = true
     for (const timer of [this.#writeTimer, this.#removeTimer, this.#ageTimer]) {
@@ -217,10 +225,12 @@ export class Spill {
       }
       const ids = Float64Array.from(this.#removed)
       if (ids.length > 0) await thread.request(this.#number, { kind: 'remove', ids })
-      await thread.request(this.#number, { kind: 'close' })
+      const keepsFile = ledger.isNamed(spillId)
+      await thread.request(this.#number, { kind: 'close', keepsFile })
     } catch (error) {
       this.#log.error('spill: could not be written at the end', { error: messageOf(error) })
     }
+    ledger.close(spillId)
     return { savedEvents }
   }
 
@@ -305,6 +315,7 @@ export class Spill {
     const lost = Array.from({ length: this.unreadEvents }, () => LOST)
     this.unreadEvents = 0
     this.unreadBytes = 0
+    this.#contents.clear()
     this.#host!.drop(lost, 'spill_damaged')
   }
 
@@ -416,13 +427,19 @@ export class Spill {
     this.#spilled.value += live.length
     this.unreadEvents -= drops.length
     this.unreadBytes -= droppedBytes
+    for (const drop of drops) {
+      this.#contents.remove(drop.shardId, drop.sessionId, drop.sequence)
+    }
     host.drop(drops, 'spill_full')
     for (const [index, entry] of live.entries()) {
       const row = firstRow + index
       const isThere = queue.orderOf(entry.slot) === entry.order
+      if (isThere) {
+        this.#contents.add(rows.shards[index]!, rows.sessions[index]!, rows.sequences[index]!)
+      }
       if (entry.isKept) {
         if (isThere) queue.save(entry.slot, row)
-        else this.remove(row)
+        else this.#removeRow(row)
       } else {
         this.unreadEvents++
         this.unreadBytes += queue.lengthOf(entry.slot) + ROW_BYTES
