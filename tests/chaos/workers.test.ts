@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { until } from '../support/until.ts'
 import { Workers } from './harness/workers.ts'
@@ -21,4 +24,22 @@ test('a worker that could not start is started again once, also when it is start
   expect(workers.lives.filter(({ program }) => program.isRunning)).toEqual([])
   expect(workers.lives).toHaveLength(3)
   await expect(workers.start(1)).rejects.toThrow('the run is over')
+})
+
+test('a frozen worker is woken to be stopped', async ({ onTestFinished }) => {
+  const folder = mkdtempSync(join(tmpdir(), 'gateway-chaos-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const path = join(folder, 'waits.mjs')
+  writeFileSync(
+    path,
+    `process.on('SIGTERM', () => process.exit(0))\nsetInterval(() => undefined, 1000)\nconsole.log('{"msg":"waits"}')\n`,
+  )
+  const patient = new Workers({ program: path, argv: [], env: {}, etcdPort: null })
+  onTestFinished(() => patient.end())
+  const { program } = await patient.start(1)
+  await program.line('waits')
+  patient.freeze(1)
+  await patient.stop(1)
+  expect(patient.problems).toEqual([])
+  expect((await program.exited).code).toBe(0)
 })

@@ -99,6 +99,8 @@ export class Workers {
   }
 
   async stop(worker: number): Promise<void> {
+    // Whoever is stopped hears no SIGTERM, and its thaw no longer finds it.
+    if (this.isFrozen(worker)) this.thaw(worker)
     const life = this.#take(worker)
     if (life === undefined) return
     const sentAt = performance.now()
