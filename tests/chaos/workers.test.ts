@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { until } from '../support/until.ts'
 import { Workers } from './harness/workers.ts'
@@ -34,11 +34,12 @@ test('a frozen worker is woken to be stopped', async ({ onTestFinished }) => {
     path,
     `process.on('SIGTERM', () => process.exit(0))\nsetInterval(() => undefined, 1000)\nconsole.log('{"msg":"waits"}')\n`,
   )
-  const patient = new Workers({ program: path, argv: [], env: {}, etcdPort: null })
+  const patient = new Workers({ program: relative('.', path), argv: [], env: {}, etcdPort: null })
   onTestFinished(() => patient.end())
   const { program } = await patient.start(1)
   await program.line('waits')
   patient.freeze(1)
+  expect(patient.isFrozen(1)).toBe(true)
   await patient.stop(1)
   expect(patient.problems).toEqual([])
   expect((await program.exited).code).toBe(0)
