@@ -136,7 +136,7 @@ export async function listen(given: Partial<SubscribeOptions> = {}): Promise<Lis
 
 /** Resolves with what the client has got, once it is all that was delivered. */
 export async function receivedBy(
-  client: TestClient,
+  client: Pick<TestClient, 'events'>,
   destination: SubscribeDestination,
 ): Promise<Received[]> {
   await until(() => client.events.length >= destination.stats().deliveredEvents)
