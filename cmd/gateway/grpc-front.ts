@@ -7,6 +7,8 @@ import { cannotListen, formatAddress, parseListenAddress } from '../../src/serve
 
 /** A worker of this host that does not take a connection within this time is passed over. */
 const CONNECT_TIMEOUT_MS = 1000
+/** Further ones are closed at once. Which of them say nothing the workers see, and close. */
+const CONNECTIONS_MAX = 8192
 
 export class GrpcFront {
   readonly #server: Server
@@ -17,6 +19,7 @@ export class GrpcFront {
   private constructor(addresses: () => readonly string[]) {
     this.#addresses = addresses
     this.#server = createServer((client) => this.#onClient(client))
+    this.#server.maxConnections = CONNECTIONS_MAX
   }
 
   /** @param addresses of the workers that listen now, asked for each connection. @throws ServerError */

@@ -13,6 +13,7 @@ import {
   type ServerHttp2Session,
 } from 'node:http2'
 import type { Socket } from 'node:net'
+import { ConnectionLimit } from './connection-limit.ts'
 
 const PREFACE = Buffer.from('PRI ')
 /** Enough for a thousand ids in a query. */
@@ -23,8 +24,8 @@ const REQUEST_TIMEOUT_MS = 30_000
 /** Longer than the 60 s that load balancers keep an idle connection, so that they close it, not we. */
 const KEEP_ALIVE_TIMEOUT_MS = 75_000
 const STREAMS_PER_SESSION_MAX = 256
-/** Further ones are closed at once; those that say nothing are gone after 10 s. */
-const CONNECTIONS_MAX = 4096
+/** How often the two timeouts of a request are looked at. Node's own 30 s would let a slow one have 40 s. */
+const TIMEOUT_CHECK_MS = 1_000
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
@@ -49,10 +50,10 @@ export function createBothHttp(handler: Handler): BothHttp {
       headersTimeout: HEADERS_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
     },
     handler,
   )
-  server.maxConnections = CONNECTIONS_MAX
   const http2 = createHttp2Server(
     {
       settings: {
@@ -65,7 +66,17 @@ export function createBothHttp(handler: Handler): BothHttp {
   )
   http2.on('session', (session) => {
     sessions.add(session)
-    session.setTimeout(KEEP_ALIVE_TIMEOUT_MS, () => session.close())
+    // One that opens no stream is treated as a connection without a request.
+    let isUsed = false
+    session.setTimeout(FIRST_BYTES_TIMEOUT_MS)
+    session.once('stream', () => {
+      isUsed = true
+      session.setTimeout(KEEP_ALIVE_TIMEOUT_MS)
+    })
+    session.on('timeout', () => {
+      if (isUsed) session.close()
+      else session.destroy()
+    })
     session.once('close', () => sessions.delete(session))
     session.on('error', () => session.destroy())
   })
@@ -82,6 +93,9 @@ export function createBothHttp(handler: Handler): BothHttp {
       else for (const listener of http1) listener.call(server, socket)
     })
   })
+  const limit = new ConnectionLimit()
+  limit.watch(server)
+  limit.watchHttp2(http2)
   return {
     server,
     closeIdle() {

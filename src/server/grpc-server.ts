@@ -1,3 +1,4 @@
+import type { Http2Server } from 'node:http2'
 import {
   logVerbosity,
   Server,
@@ -11,6 +12,7 @@ import { ReflectionService } from '@grpc/reflection'
 import { HealthImplementation } from 'grpc-health-check'
 import type { Clock, Log, Secret } from '../base/index.ts'
 import { cannotListen, formatAddress, parseListenAddress } from './address.ts'
+import { limitHttp2 } from './connection-limit.ts'
 import type { GatewayControl } from './gateway-control.ts'
 import { gatewayService } from './gateway-service.ts'
 import { ALONE, Peers } from './peers.ts'
@@ -95,6 +97,7 @@ export async function startGrpcServer(options: GrpcOptions): Promise<GrpcServer>
     server.forceShutdown()
     throw cannotListen(options.address, options.flag, error)
   })
+  for (const http2Server of http2ServersOf(server)) limitHttp2(http2Server)
   const setServing = (isServing: boolean): void => {
     for (const name of names) health.setStatus(name, isServing ? 'SERVING' : 'NOT_SERVING')
   }
@@ -121,6 +124,13 @@ function bind(server: Server, address: string): Promise<number> {
       else reject(error)
     })
   })
+}
+
+/** grpc-js has no option for how many connections there may be, and keeps its listeners to itself. */
+function http2ServersOf(server: Server): Iterable<Http2Server> {
+  return (
+    server as unknown as { http2Servers: ReadonlyMap<Http2Server, unknown> }
+  ).http2Servers.keys()
 }
 
 function serviceIn(known: PackageDefinition, name: string): ServiceDefinition {

@@ -2,23 +2,24 @@
  * Hostile clients on every listener of a running gateway: slow headers, half-open and idle connections, giant bodies, bad HTTP/2
  * frames, tricks with paths, wrong tokens. The data path does not notice, and nobody gets what is not theirs.
  */
-import { connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startSim, type Sim } from '../../sim/index.ts'
+import { Attacker, badHttp2, HOSTILE_CONNECTIONS, residentMib } from '../support/hostile.ts'
 import { freshDatabase, type FreshDatabase } from '../support/postgres.ts'
 import { Program } from '../support/program.ts'
 import { sharedRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 
-const IDLE_CONNECTIONS = 400
 const WINDOW_MS = 2000
+/** What the limits of both listeners may come to: connections, and the largest bodies under way. */
+const GROWN_MIB_MAX = 200
 
 let sim: Sim
 let database: FreshDatabase
 let gateway: Program
 let url: string
 let ports: { readonly http: number; readonly grpc: number }
-const sockets: Socket[] = []
+const attacker = new Attacker()
 
 beforeAll(async () => {
   ;[sim, database] = await Promise.all([
@@ -49,39 +50,11 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
-  for (const socket of sockets) socket.destroy()
+  attacker.close()
   gateway.kill('SIGKILL')
   await gateway.exited
   await Promise.all([sim.stop(), database.drop()])
 })
-
-function open(port: number, bytes: string | Buffer = ''): Promise<Socket> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1')
-    sockets.push(socket)
-    socket.on('error', () => resolve(socket))
-    socket.once('connect', () => {
-      if (bytes.length > 0) socket.write(bytes)
-      resolve(socket)
-    })
-  })
-}
-
-/** What comes back until the other side closes, at most for a while. */
-function answerTo(port: number, bytes: string | Buffer): Promise<string> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => socket.write(bytes))
-    sockets.push(socket)
-    let text = ''
-    const timer = setTimeout(() => socket.destroy(), 1500)
-    socket.on('data', (data) => (text += data.toString('latin1')))
-    socket.on('error', () => undefined)
-    socket.once('close', () => {
-      clearTimeout(timer)
-      resolve(text)
-    })
-  })
-}
 
 async function delivered(): Promise<{ events: number; flushes: number; seconds: number }> {
   const text = await (await fetch(`${url}/metrics`)).text()
@@ -111,27 +84,22 @@ async function measure(during: () => Promise<void>): Promise<{ rate: number; flu
 
 test('the data path does not notice, and every listener answers afterwards', async () => {
   const quiet = await measure(() => Promise.resolve())
-  const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
-  const frame = (length: number, type: number): Buffer =>
-    Buffer.concat([
-      Buffer.from([length >> 16, (length >> 8) & 255, length & 255, type, 0, 0, 0, 0, 1]),
-      Buffer.alloc(Math.min(length, 20_000), 0xff),
-    ])
+  const memoryMib = residentMib(gateway.pid)
   const attacked = await measure(async () => {
     const { http, grpc } = ports
     const all: Promise<unknown>[] = []
     for (const port of [http, grpc]) {
-      for (let n = 0; n < IDLE_CONNECTIONS / 2; n++) all.push(open(port))
-      for (let n = 0; n < 30; n++)
-        all.push(open(port, 'GET /metrics HTTP/1.1\r\nHost: a\r\nX-Slow: '))
-      for (let n = 0; n < 30; n++) all.push(open(port, 'PRI * HT'))
-      // Frames beyond the settings, of no type, before any SETTINGS; headers that are none.
-      for (const bytes of [frame(0xffffff, 0), frame(100, 0xee), frame(64, 1), frame(20_000, 4)]) {
-        for (let n = 0; n < 5; n++) all.push(answerTo(port, Buffer.concat([preface, bytes])))
+      for (let n = 0; n < HOSTILE_CONNECTIONS / 2; n++) all.push(attacker.connect(port))
+      for (let n = 0; n < 30; n++) {
+        all.push(attacker.connect(port, 'GET /metrics HTTP/1.1\r\nHost: a\r\nX-Slow: '))
+      }
+      for (let n = 0; n < 30; n++) all.push(attacker.connect(port, 'PRI * HT'))
+      for (const bytes of badHttp2()) {
+        for (let n = 0; n < 5; n++) all.push(attacker.answerTo(port, bytes))
       }
     }
     const giant = `POST /dashboard/actions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 4000000000\r\n\r\n${'x'.repeat(200_000)}`
-    for (let n = 0; n < 5; n++) all.push(answerTo(http, giant))
+    for (let n = 0; n < 5; n++) all.push(attacker.answerTo(http, giant))
     await Promise.all(all)
   })
   // Half, on a machine that does other things as well: a data path that waits for them would stand still.
@@ -139,10 +107,30 @@ test('the data path does not notice, and every listener answers afterwards', asy
   expect(attacked.flushMs).toBeLessThan(Math.max(100, quiet.flushMs * 20))
   expect((await fetch(`${url}/healthz`)).status).toBe(200)
   expect(gateway.isRunning).toBe(true)
+  const grownMib = residentMib(gateway.pid) - memoryMib
+  console.log(
+    `gateway, ${HOSTILE_CONNECTIONS} connections: ${quiet.rate.toFixed(0)} → ${attacked.rate.toFixed(0)} events/s, flush ${quiet.flushMs.toFixed(1)} → ${attacked.flushMs.toFixed(1)} ms, ${grownMib.toFixed(0)} MiB more`,
+  )
+  expect(grownMib).toBeLessThan(GROWN_MIB_MAX)
   const lines = gateway.logLines().filter(({ level }) => level === 'error')
   expect(lines).toEqual([])
   expect(sim.ledger.resumes).toEqual([])
 }, 40_000)
+
+test('of those that send no request 1,024 stay on each listener, and a new client gets in', async () => {
+  for (const port of [ports.http, ports.grpc]) {
+    const crowd = new Attacker()
+    await Promise.all(Array.from({ length: 1300 }, () => crowd.connect(port)))
+    await until(() => crowd.open <= 1024, { what: `room on port ${port}` })
+    const client = new Program('cmd/gatewayctl/main.ts', [
+      'status',
+      `-addr=127.0.0.1:${ports.grpc}`,
+    ])
+    expect((await client.exited).code, client.output).toBe(0)
+    expect((await fetch(`${url}/healthz`)).status).toBe(200)
+    crowd.close()
+  }
+})
 
 test('no path leads out of what is served', async () => {
   const tricks = [
@@ -157,7 +145,7 @@ test('no path leads out of what is served', async () => {
     '/dashboard\\..\\..\\package.json',
   ]
   for (const path of tricks) {
-    const answer = await answerTo(
+    const answer = await attacker.answerTo(
       ports.http,
       `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
     )
@@ -167,12 +155,12 @@ test('no path leads out of what is served', async () => {
 })
 
 test('a header without end is cut off, and what may not be sent is refused', async () => {
-  const long = await answerTo(
+  const long = await attacker.answerTo(
     ports.http,
     `GET / HTTP/1.1\r\nHost: a\r\nX: ${'y'.repeat(100_000)}\r\n\r\n`,
   )
   expect(long).toMatch(/^HTTP\/1\.1 431 /)
-  const smuggled = await answerTo(
+  const smuggled = await attacker.answerTo(
     ports.http,
     'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: a\r\n\r\n',
   )
