@@ -28,6 +28,8 @@ import {
 import { Report } from './report.ts'
 
 const SUBSCRIBERS = 32
+/** Of a large bot: nearly each event in a flush is of another shard. */
+const SHARDS = 720
 /** What redis-benchmark is asked for. */
 const PIPELINE = 64
 const CONNECTIONS = 1
@@ -35,6 +37,8 @@ const CONNECTIONS = 1
 interface Turn {
   readonly cpuMicros: number
   readonly wallMicros: number
+  /** CPU of the server; where it is asked. */
+  readonly serverMicros: number
 }
 
 const flags = readBenchFlags(process.argv.slice(2), {
@@ -48,6 +52,7 @@ const events = makeEvents()
 const children: ChildProcess[] = []
 try {
   await redisRows()
+  await marksRows()
   await grpcRows()
   await streamRows()
 } finally {
@@ -78,6 +83,35 @@ async function redisRows(): Promise<void> {
   row('redis-stream: CPU an event', 'cpuMicros', streams, stream, xadd, null)
   row('redis-stream: time an event', 'wallMicros', streams, stream, xadd, null)
   for (const contender of [list, rpush, piped, stream, xadd]) await contender.close()
+  await server.stop()
+}
+
+/** What -redis-marks costs. */
+async function marksRows(): Promise<void> {
+  if (!'marks'.includes(flags.only) && !flags.only.startsWith('marks')) return
+  const server = await startRedis()
+  const client = new Redis(server.port)
+  for (const [shards, taken] of [
+    [16, events],
+    [SHARDS, ofShards(SHARDS)],
+  ] as const) {
+    const marked = await redisListContender(server.url, taken, `bench-${shards}`)
+    const plain = await redisListContender(server.url, taken)
+    const turns = await measure(
+      [marked, plain],
+      () => flush(server.port),
+      async () => {
+        const info = await client.info('cpu')
+        const seconds = /used_cpu_sys:(\S+)\s+used_cpu_user:(\S+)/.exec(info)!
+        return (Number(seconds[1]) + Number(seconds[2])) * 1e6
+      },
+    )
+    const name = `redis-list with marks, ${shards} shards`
+    row(`${name}: Redis' CPU an event`, 'serverMicros', turns, marked, plain, null)
+    row(`${name}: CPU an event`, 'cpuMicros', turns, marked, plain, null)
+    for (const contender of [marked, plain]) await contender.close()
+  }
+  client.disconnect()
   await server.stop()
 }
 
@@ -121,6 +155,7 @@ async function streamRows(): Promise<void> {
 async function measure(
   contenders: readonly Contender[],
   between: () => Promise<void> = () => Promise.resolve(),
+  serverCpu: () => Promise<number> = () => Promise.resolve(0),
 ): Promise<ReadonlyMap<string, readonly Turn[]>> {
   const turns = new Map<string, Turn[]>(contenders.map(({ name }) => [name, []]))
   const counts = new Map<string, number>()
@@ -131,11 +166,11 @@ async function measure(
       try {
         // The first round warms up, and says how many events fill a turn.
         const count = counts.get(contender.name) ?? 1000
-        const turn = await take(contender, count)
+        const turn = await take(contender, count, serverCpu)
         if (round >= 0) turns.get(contender.name)!.push(turn)
         else {
           const seconds = flags.seconds / flags.rounds
-          const perSecond = 1e6 / (await take(contender, 5000)).wallMicros
+          const perSecond = 1e6 / (await take(contender, 5000, serverCpu)).wallMicros
           counts.set(contender.name, Math.max(500, Math.round(perSecond * seconds)))
         }
       } catch (error) {
@@ -148,13 +183,19 @@ async function measure(
   return turns
 }
 
-async function take(contender: Contender, count: number): Promise<Turn> {
+async function take(
+  contender: Contender,
+  count: number,
+  serverCpu: () => Promise<number>,
+): Promise<Turn> {
+  const serverBefore = await serverCpu()
   const before = process.cpuUsage()
   const startedAt = process.hrtime.bigint()
   await contender.send(count)
   const wallMicros = Number(process.hrtime.bigint() - startedAt) / 1000
   const { user, system } = process.cpuUsage(before)
-  return { cpuMicros: (user + system) / count, wallMicros: wallMicros / count }
+  const serverMicros = ((await serverCpu()) - serverBefore) / count
+  return { cpuMicros: (user + system) / count, wallMicros: wallMicros / count, serverMicros }
 }
 
 /** @param factor the least that the rival's value over ours may be; null: to compare. */
@@ -260,4 +301,16 @@ function makeEvents(): PushEvent[] {
       }
     }),
   )
+}
+
+/** The same events in turn, each of the next shard. */
+function ofShards(shardCount: number): PushEvent[] {
+  return Array.from({ length: shardCount }, (_, shardId) => ({
+    ...events[shardId % events.length]!,
+    shardId,
+    shardCount,
+    sessionId: `0123456789abcdef0123456789ab${shardId}`,
+    sequence: shardId + 1,
+    position: shardId + 1,
+  }))
 }

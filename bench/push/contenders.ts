@@ -73,19 +73,23 @@ export function ours(
   }
 }
 
+/** @param marks whose marks it keeps (-redis-marks), undefined: none. */
 export async function redisListContender(
   address: string,
   events: readonly PushEvent[],
+  marks?: string,
 ): Promise<Contender> {
+  const name = marks === undefined ? 'redis-list' : 'redis-list with marks'
   const destination = redisList({
-    ...destinationOptions('redis-list'),
+    ...destinationOptions(name),
     address,
     connectionName: 'bench',
     payload: 'd',
     encoding: 'etf',
+    marks,
   })
   await destination.start()
-  return ours('redis-list', destination, events)
+  return ours(name, destination, events)
 }
 
 export async function redisStreamContender(

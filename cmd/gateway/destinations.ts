@@ -26,6 +26,8 @@ export interface DestinationDeps {
   readonly counters: Counters
   /** What Redis shows of the connections. */
   readonly connectionName: string
+  /** Whose marks -redis-marks keeps: the same for every worker of the fleet. */
+  readonly fleetId: string
   /** Where destinations keep what does not fit into memory, and the thread that writes it. */
   readonly spill: {
     readonly folder: string
@@ -150,7 +152,8 @@ function createDestination(
   }
   if (stream === null) {
     const watermark = { entriesMax: config.listEntriesMax, bytesMax: config.listBytesMax }
-    return redisList({ ...redis, payload: config.payload, watermark })
+    const marks = config.hasMarks ? deps.fleetId : undefined
+    return redisList({ ...redis, payload: config.payload, watermark, marks })
   }
   return redisStream({
     ...redis,

@@ -202,6 +202,7 @@ async function start(
     wireDestination(destination, {
       ...common,
       connectionName: worker,
+      fleetId: fleet.id,
       spill: { folder: join(config.dataDir, 'spill', fleet.id), thread, ledger },
       lane: () => marks.lane(),
       removeLane: (lane) => marks.remove(lane),

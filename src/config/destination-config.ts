@@ -60,6 +60,8 @@ export interface DestinationConfig {
   /** Of a Redis list that nobody reads; 0: no limit. */
   readonly listEntriesMax: number
   readonly listBytesMax: number
+  /** Whether a Redis list keeps marks of what was pushed. */
+  readonly hasMarks: boolean
   /** Whether the start waits for it, and the acknowledgement for its acceptance. */
   readonly isRequired: boolean
 }

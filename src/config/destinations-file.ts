@@ -34,7 +34,15 @@ const KEYS = [
 ]
 /** What else each kind has. */
 const KEYS_OF: Readonly<Record<DestinationKind, readonly string[]>> = {
-  'redis-list': ['address', 'prefix', 'payload', 'encoding', 'queue-max', 'queue-max-bytes'],
+  'redis-list': [
+    'address',
+    'prefix',
+    'payload',
+    'encoding',
+    'queue-max',
+    'queue-max-bytes',
+    'redis-marks',
+  ],
   'redis-stream': [
     'address',
     'prefix',
@@ -113,7 +121,7 @@ class DestinationReader {
     this.#fields = yaml.fields(map, [...KEYS, ...KEYS_OF[kind]])
     const name = this.#name()
     const { events, queueEventsMax, queueBytesMax, queueAgeMaxSeconds } = this.#defaults
-    const { listEntriesMax, listBytesMax } = this.#defaults
+    const { listEntriesMax, listBytesMax, hasMarks } = this.#defaults
     const { whenFull, spillBytesMax, encoding } = this.#defaults
     const isRequired = this.#given('required', (node) => yaml.boolean(node, 'required'), isOnly)
     const payload = kind === 'stdout' ? STDOUT_PAYLOAD : this.#defaults.payload
@@ -137,6 +145,7 @@ class DestinationReader {
       spillBytesMax: this.#asFlag('spill-bytes-max', spillBytesMax),
       listEntriesMax: this.#asFlag('queue-max', listEntriesMax),
       listBytesMax: this.#asFlag('queue-max-bytes', listBytesMax),
+      hasMarks: this.#given('redis-marks', (node) => yaml.boolean(node, 'redis-marks'), hasMarks),
       isRequired,
     }
   }

@@ -43,6 +43,7 @@ export function readDestinations(
     spillBytesMax: Number(text('spill-bytes-max')),
     listEntriesMax: Number(text('queue-max')),
     listBytesMax: Number(text('queue-max-bytes')),
+    hasMarks: isOn(values.get('redis-marks')),
   }
   const destinations = (): DestinationConfig[] => {
     if (way === '-destinations') return readDestinationsFile(text('destinations'), defaults)

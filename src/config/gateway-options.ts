@@ -59,6 +59,13 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
     sentence: 'What stands before the event name in the key of a Redis list.',
   },
   {
+    flag: 'redis-marks',
+    kind: 'switch',
+    default: '',
+    sentence:
+      'Marks in Redis, in one transaction with each flush to its lists, how far each shard was pushed: then no event is repeated after a crash or a broken connection. Costs Redis CPU; not for Redis Cluster. See consumers.md.',
+  },
+  {
     flag: 'etcd',
     kind: 'secret',
     default: 'none',

@@ -10,6 +10,8 @@ export const PUSH_ERRORS = {
     "A consumer that events are pushed to and this program do not accept each other's certificates, or the own certificate and its key do not belong together. Check ca-file, cert-file, key-file and server-name of the destination; trying again would not help.",
   PUSH_REFUSED:
     'Redis answered and refused the login: password or user are wrong or missing. Write them into the address as redis://user:password@host:port; trying again would not help.',
+  PUSH_MARKS_CLUSTER:
+    '-redis-marks was given for a Redis Cluster: a transaction cannot write lists and marks that lie on different nodes. Give a single Redis, with sentinels or without, or leave -redis-marks away.',
   PUSH_SPILL_UNUSABLE:
     'The folder in which a destination keeps what does not fit into memory cannot be used: permissions, a full disk, or a file system without locks. Give a folder that can be written with -data, or another -when-full; a spill that another process holds is no error, a new file is made beside it.',
   PUSH_CLOSED: 'A destination was used after it was closed: the program is stopping.',

@@ -62,6 +62,8 @@ export class EventQueue {
   #order = new Float64Array(0)
   #sequence = new Float64Array(0)
   #receivedAt = new Float64Array(0)
+  /** Counts up over all that becomes ready: which of several channels' events left its lane first. Only with numbersReady. */
+  #readyOrder = new Float64Array(0)
   /** Its row in the spill, -1 for none. */
   #row = new Float64Array(0)
   #isAccepted = new Uint8Array(0)
@@ -78,6 +80,9 @@ export class EventQueue {
   /** The last slot of a channel that is on its way and must stay, -1 for none. */
   readonly #pinned: number[] = []
   #added = 0
+  #linked = 0
+  /** Whether readyOrderOf() is asked for. */
+  numbersReady = false
   /** What becomes ready waits in `diverted` instead of its channel; for the spill. */
   isDiverting = false
   readonly diverted: number[] = []
@@ -412,6 +417,18 @@ export class EventQueue {
   orderOf(slot: number): number {
     return this.#order[slot]!
   }
+  /** Rises along a channel, and over all channels along the events of a shard in one lane. */
+  readyOrderOf(slot: number): number {
+    return this.#readyOrder[slot]!
+  }
+  /** 0 = direct, 1 = after the cache; of what does not come from the disk. */
+  laneOf(slot: number): 0 | 1 {
+    return this.#lane[slot] === DIRECT ? 0 : 1
+  }
+  /** Whether it lies on the disk, too. */
+  isSaved(slot: number): boolean {
+    return this.#row[slot] !== -1
+  }
   /** Whether an earlier process has received it. */
   isLate(slot: number): boolean {
     return this.#isLate[slot] === 1
@@ -495,6 +512,7 @@ export class EventQueue {
   }
 
   #link(slot: number): void {
+    if (this.numbersReady) this.#readyOrder[slot] = this.#linked++
     const channel = this.#channel[slot]!
     const count = this.#count[channel] ?? 0
     if (count === 0) {
@@ -521,6 +539,7 @@ export class EventQueue {
     this.#name = grown(this.#name, capacity)
     this.#ticket = grown(this.#ticket, capacity)
     this.#order = grown(this.#order, capacity)
+    this.#readyOrder = grown(this.#readyOrder, capacity)
     this.#row = grown(this.#row, capacity)
     this.#isAccepted = grown(this.#isAccepted, capacity)
     this.#isLate = grown(this.#isLate, capacity)

@@ -305,6 +305,11 @@ export const METRICS: Readonly<Record<string, MetricEntry>> = {
     labels: 'destination',
     meaning: 'Flushes, or single keys, that were tried again.',
   },
+  gateway_push_repeats_skipped_total: {
+    labels: 'destination',
+    meaning:
+      'Delivered events that were not pushed again, because the marks of `-redis-marks` say that an earlier run has pushed them.',
+  },
   gateway_push_up: { labels: 'destination', meaning: '1 while Redis answers.' },
   gateway_push_list_length: {
     labels: 'destination, event',

@@ -72,6 +72,7 @@ async function start(items: string): Promise<void> {
       random: seededRandom(1),
       log,
       counters,
+      fleetId: 'test',
       connectionName: 'gateway-test',
       spill: { folder: '', thread: new SpillThread(), ledger: new SpillLedger() },
       lane: () => marks.lane(),

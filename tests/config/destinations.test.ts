@@ -89,6 +89,21 @@ describe('-destinations', () => {
     })
   })
 
+  test('marks are kept where -redis-marks or the file says so', () => {
+    const marks = (found: readonly DestinationConfig[]): boolean[] =>
+      found.map(({ hasMarks }) => hasMarks)
+    expect(marks(read(['-redis', 'a']))).toEqual([false])
+    expect(marks(read(['-redis', 'a', '-redis-marks']))).toEqual([true])
+    const item = (rest: string): string =>
+      `destinations:\n  - {name: a, kind: redis-list, address: a${rest}}\n`
+    expect(marks(destinations(item(', redis-marks: true')))).toEqual([true])
+    expect(marks(destinations(item(''), ['-redis-marks']))).toEqual([true])
+    expect(marks(destinations(item(', redis-marks: false'), ['-redis-marks']))).toEqual([false])
+    const stream =
+      'destinations:\n  - {name: a, kind: redis-stream, address: a, redis-marks: true}\n'
+    expect(failure(() => destinations(stream)).code).toBe('CONFIG_UNKNOWN_KEY')
+  })
+
   test('-stdout is a way of its own, for one process', () => {
     expect(read(['-stdout'])).toMatchObject([
       { name: 'stdout', kind: 'stdout', payload: 'envelope', isRequired: true },

@@ -1,9 +1,9 @@
 /**
  * A process with one destination that spills, fed as Discord would: from the sequence behind the acknowledged
  * one of its predecessor. Says on standard output how far it is acknowledged, a line each time; tests/push/kill.ts
- * kills it.
+ * kills it. With redis-marks: bare payloads without a spill, one in three after the cache.
  *
- *   node kill-child.ts <redis-list|redis-stream> <address> <folder> <from> <to>
+ *   node kill-child.ts <redis-list|redis-stream|redis-marks> <address> <folder> <from> <to>
  */
 import { memoryCounters, seededRandom, silentLog, systemClock } from '../../src/base/index.ts'
 import {
@@ -18,6 +18,7 @@ import { pushEvent } from './events.ts'
 
 const EVENTS_PER_TICK = 40
 const TICK_MS = 5
+const SETTLE_AFTER_TURNS = 4
 const NAMES = ['MESSAGE_CREATE', 'TYPING_START', 'GUILD_MEMBER_UPDATE'] as const
 
 const [kind, address, folder, from, to] = process.argv.slice(2) as [
@@ -27,49 +28,65 @@ const [kind, address, folder, from, to] = process.argv.slice(2) as [
   string,
   string,
 ]
-const acks: AckLane = {
-  submit: () => undefined,
-  done: (_, position) => void process.stdout.write(`${position}\n`),
-}
-const common = { clock: systemClock, log: silentLog, counters: memoryCounters() }
-const spill = await Spill.open({
-  ...common,
-  destination: 'killed',
-  thread: new SpillThread(),
-  ledger: new SpillLedger(),
-  folder,
-  form: kind,
-  bytesMax: 1024 ** 3,
-  afterMs: 100,
+let sequence = Number(from)
+const hasMarks = kind === 'redis-marks'
+/** By lane: the last position that it took, and the last that is through. */
+const submitted = [0, 0]
+const through = [0, 0]
+const ackLane = (lane: number): AckLane => ({
+  submit: (_, position) => void (submitted[lane] = position),
+  done: (_, position) => {
+    through[lane] = position
+    const lanes = [0, 1].filter((one) => submitted[one]! > through[one]!)
+    const acknowledged = Math.min(sequence - 1, ...lanes.map((one) => through[one]!))
+    process.stdout.write(`${acknowledged}\n`)
+  },
 })
+const common = { clock: systemClock, log: silentLog, counters: memoryCounters() }
+const spill = hasMarks
+  ? undefined
+  : await Spill.open({
+      ...common,
+      destination: 'killed',
+      thread: new SpillThread(),
+      ledger: new SpillLedger(),
+      folder,
+      form: kind,
+      bytesMax: 1024 ** 3,
+      afterMs: 100,
+    })
 const options = {
   ...common,
   name: 'killed',
   address,
   connectionName: 'gateway-test',
-  payload: 'envelope' as const,
+  payload: hasMarks ? ('d' as const) : ('envelope' as const),
   encoding: 'etf' as const,
   limits: { eventsMax: 500, bytesMax: 64 * 1024 * 1024 },
   isRequired: false,
-  whenFull: 'spill' as const,
+  whenFull: hasMarks ? ('block' as const) : ('spill' as const),
   spill,
-  acks: { direct: acks, afterCache: acks },
+  acks: { direct: ackLane(0), afterCache: ackLane(1) },
   onDrop: () => process.exit(3),
   random: seededRandom(1),
 }
 const destination =
-  kind === 'redis-list'
-    ? redisList(options)
+  kind !== 'redis-stream'
+    ? redisList({ ...options, marks: hasMarks ? 'killed' : undefined })
     : redisStream({ ...options, split: { by: 'none' }, trim: {} })
 await destination.start()
-let sequence = Number(from)
+let ticket = 0
 const feed = setInterval(() => {
   for (let count = 0; count < EVENTS_PER_TICK && sequence <= Number(to); count++) {
     if (!destination.hasRoom) return
     const eventName = NAMES[sequence % NAMES.length]!
-    destination.push(pushEvent({ sequence, eventName, receivedAtMs: Date.now() }), -1, 0)
+    const isAfterCache = hasMarks && eventName === 'GUILD_MEMBER_UPDATE'
+    const event = pushEvent({ sequence, eventName, receivedAtMs: Date.now(), d: { s: sequence } })
     sequence++
+    destination.push(event, isAfterCache ? 0 : -1, isAfterCache ? ticket : 0)
   }
+  // The rows of an earlier turn are committed.
+  destination.settle(0, ticket++ - SETTLE_AFTER_TURNS)
   const { queuedEvents, spilledEvents } = destination.stats()
   if (sequence <= Number(to) || queuedEvents + spilledEvents > 0) return
   clearInterval(feed)

@@ -17,17 +17,22 @@ afterAll(async () => {
   await server.stop()
 })
 
-destinationContract('Redis list', async (options) => {
-  await admin.flushall()
-  const destination = await startedRedis(server, options)
-  return {
-    destination,
-    keepsShardOrder: false,
-    received: () => receivedFrom(admin),
-    stall: async () => server.freeze(),
-    go: async () => server.thaw(),
-    close: async () => {
-      await destination.drain(0)
+for (const marks of [undefined, 'fleet']) {
+  destinationContract(
+    marks === undefined ? 'Redis list' : 'Redis list with marks',
+    async (options) => {
+      await admin.flushall()
+      const destination = await startedRedis(server, { ...options, marks })
+      return {
+        destination,
+        keepsShardOrder: false,
+        received: () => receivedFrom(admin),
+        stall: async () => server.freeze(),
+        go: async () => server.thaw(),
+        close: async () => {
+          await destination.drain(0)
+        },
+      }
     },
-  }
-})
+  )
+}

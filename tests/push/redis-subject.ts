@@ -62,6 +62,13 @@ export async function receivedFrom(admin: Redis, prefix = 'gateway:events:'): Pr
   return received
 }
 
+/** `s` of the bare payloads `{ s }`, by list in the order of the lists' names. */
+export async function bareLists(admin: Redis, prefix = 'gateway:events:'): Promise<number[][]> {
+  const keys = (await admin.keys(`${prefix}*`)).sort()
+  const lists = await Promise.all(keys.map((key) => admin.lrangeBuffer(key, 0, -1)))
+  return lists.map((list) => list.map((item) => Number((decodeTerm(item) as { s: unknown }).s)))
+}
+
 export function adminOf(server: TestServer): Redis {
   const admin = new Redis(server.url, { maxRetriesPerRequest: null })
   admin.on('error', () => undefined)

@@ -94,6 +94,7 @@ async function checkByStart(
         ...deps,
         log: silentLog,
         counters: memoryCounters(),
+        fleetId: 'check',
         connectionName: 'gateway-check',
         spill: { folder: '', thread: new SpillThread(), ledger: new SpillLedger() },
         lane: () => ({ submit: () => undefined, done: () => undefined }),

@@ -3,6 +3,7 @@ import {
   backoffMs,
   type Counter,
   type Histogram,
+  messageOf,
   type Random,
   type Timer,
 } from '../../base/index.ts'
@@ -10,17 +11,18 @@ import type { DestinationOptions } from '../destination-options.ts'
 import { EventFilter, type Wanted, warnOfUnknownEvents } from '../event-filter.ts'
 import type { EventQueue } from '../event-queue.ts'
 import { Intake } from '../intake.ts'
-import { type PayloadEncoding, type PayloadForm, payloadWriter } from '../payload.ts'
+import { PushError } from '../errors.ts'
+import type { PayloadEncoding } from '../payload.ts'
 import type { Destination, DestinationStats, PushEvent, Undelivered, WhenFull } from '../ports.ts'
 import { RedisConnection } from './connection.ts'
 import { FlushBatch } from './flush-batch.ts'
+import { FlushCommand } from './flush-command.ts'
+import { FlushMarks } from './flush-marks.ts'
 import { KeyCommand } from './key-command.ts'
 import type { KeyForm } from './key-form.ts'
 import { KeyTable } from './key-table.ts'
 import { ListWatermark, type WatermarkLimits } from './list-watermark.ts'
-import { listForm } from './list-form.ts'
 import { Refusals, refusalCode } from './refusals.ts'
-import { streamForm, type StreamSplit, type StreamTrim } from './stream-form.ts'
 
 /** A flush leaves when this much is ready, or FLUSH_LINGER_MS after the first event. docs/architecture.md */
 const FLUSH_EVENTS = 512
@@ -34,6 +36,8 @@ const KEY_BACKOFF = { baseMs: 100, maxMs: 5_000 }
 const DRAIN_BACKOFF_MS = 200
 /** Pause after a flush without an answer; a new connection ends it. */
 const UNKNOWN_PAUSE_MS = 50
+/** Before a server that refuses to tell its marks is asked again. */
+const MARKS_RETRY_MS = 1000
 /** A replica is left for whatever the address means now, no more often than this. */
 const READONLY_RESET_INTERVAL_MS = 5_000
 const COMMAND_TIMEOUT_MS = 15_000
@@ -48,34 +52,6 @@ export interface RedisOptions extends DestinationOptions {
   readonly watermark?: WatermarkLimits | undefined
   readonly commandTimeoutMs?: number | undefined
   readonly connectTimeoutMs?: number | undefined
-}
-
-export interface RedisListOptions extends RedisOptions {
-  /** Before the event name in the key. Default `gateway:events:`. */
-  readonly keyPrefix?: string | undefined
-  readonly payload: PayloadForm
-}
-
-/** `RPUSH gateway:events:<EVENT> payload…` */
-export function redisList(options: RedisListOptions): RedisDestination {
-  const { keyPrefix = 'gateway:events:', payload, encoding } = options
-  return new RedisDestination(options, listForm(keyPrefix, payloadWriter(payload, encoding)))
-}
-
-export interface RedisStreamOptions extends RedisOptions {
-  /** Before `all`, the event name, or the partition's number in the key. Default `gateway:stream:`. */
-  readonly keyPrefix?: string | undefined
-  readonly split: StreamSplit
-  readonly trim: StreamTrim
-}
-
-/** `XADD gateway:stream:all * t … s … shard … session … class … d …` */
-export function redisStream(options: RedisStreamOptions): RedisDestination {
-  const { keyPrefix = 'gateway:stream:', clock } = options
-  return new RedisDestination(
-    options,
-    streamForm({ ...options, prefix: keyPrefix, nowMs: () => clock.now() }),
-  )
 }
 
 /**
@@ -102,7 +78,16 @@ export class RedisDestination implements Destination {
   readonly #keys: KeyTable
   /** The flush in flight, or the last one. */
   readonly #batch: FlushBatch
+  /** With -redis-marks. */
+  readonly #marks: FlushMarks | undefined
+  readonly #repeats: Counter | undefined
   #isInFlight = false
+  /** With marks: the last flush was not answered, and nothing leaves until it is known what became of it. */
+  #isInDoubt = false
+  /** With marks: this connection was asked about the last flush. */
+  #isFenced = true
+  /** Counts the connections, so that an answer of an earlier one is known as such. */
+  #fences = 0
   #flushedAtMs = 0
   /** Flushes in a row of which nothing was confirmed; each halves the next, so that a poor line gets on. */
   #unconfirmed = 0
@@ -115,7 +100,8 @@ export class RedisDestination implements Destination {
   #onIdle: (() => void) | undefined
   #resetAtMs = Number.NEGATIVE_INFINITY
 
-  constructor(options: RedisOptions, form: KeyForm) {
+  /** @param marksOf owner of the marks, undefined: there are none. */
+  constructor(options: RedisOptions, form: KeyForm, marksOf?: string) {
     const { name, log, clock, counters } = options
     this.name = name
     this.isRequired = options.isRequired ?? true
@@ -127,7 +113,7 @@ export class RedisDestination implements Destination {
       destination: name,
       commandTimeoutMs: options.commandTimeoutMs ?? COMMAND_TIMEOUT_MS,
     })
-    this.#connection.onUp = () => this.#flushSoon()
+    this.#connection.onUp = () => this.#onUp()
     this.#intake = new Intake({
       ...options,
       destination: name,
@@ -145,7 +131,13 @@ export class RedisDestination implements Destination {
       names: this.#intake.names.names,
       onOpen: this.#onOpenKey,
     })
-    this.#batch = new FlushBatch(this.#queue, this.#keys, form)
+    if (marksOf !== undefined) {
+      this.#marks = new FlushMarks(marksOf, this.#queue)
+      this.#queue.numbersReady = true
+      this.#isFenced = false
+      this.#repeats = counters.counter('gateway_push_repeats_skipped_total', { destination: name })
+    }
+    this.#batch = new FlushBatch(this.#queue, this.#keys, form, this.#marks)
     this.#refusals = new Refusals({ log: log.child({ destination: name }), clock })
     this.#watermark = new ListWatermark({
       limits: options.watermark ?? { entriesMax: 0, bytesMax: 0 },
@@ -173,8 +165,17 @@ export class RedisDestination implements Destination {
 
   /** Waits for the server only where it is required; else it may come whenever it comes. */
   async start(waits = this.isRequired): Promise<void> {
-    if (waits) await this.#connection.connect()
-    else this.#connection.open()
+    if (!waits) {
+      this.#connection.open()
+      return
+    }
+    await this.#connection.connect()
+    try {
+      await this.#marks?.refuseCluster(this.#connection.client, this.#connection.shown)
+    } catch (error) {
+      this.#connection.close()
+      throw error
+    }
   }
 
   setWanted(wanted: Wanted): void {
@@ -184,7 +185,9 @@ export class RedisDestination implements Destination {
   }
 
   push(event: PushEvent, lane: number, ticket: number): void {
-    if (this.#intake.take(event, lane, ticket)) this.#flushSoon()
+    if (!this.#intake.take(event, lane, ticket)) return
+    this.#marks?.meet(event)
+    this.#flushSoon()
   }
 
   settle(lane: number, ticket: number): void {
@@ -228,7 +231,8 @@ export class RedisDestination implements Destination {
 
   /** Something is ready: flush now if it is enough, else within the linger. */
   #flushSoon(): void {
-    if (this.#isInFlight || !this.#connection.isUp || this.#queue.readyEvents === 0) return
+    if (this.#isInFlight || !this.#isFenced || !this.#connection.isUp) return
+    if (this.#queue.readyEvents === 0) return
     const isEnough =
       this.#queue.readyEvents - this.#batch.stuckEvents >= FLUSH_EVENTS ||
       this.#queue.readyBytes - this.#batch.stuckBytes >= FLUSH_BYTES
@@ -256,8 +260,13 @@ export class RedisDestination implements Destination {
   }
 
   #flush(): void {
-    if (this.#isInFlight || this.#isClosed || !this.#connection.isUp) return
+    if (this.#isInFlight || !this.#isFenced || this.#isClosed || !this.#connection.isUp) return
     const batch = this.#batch
+    const marks = this.#marks
+    if (marks?.isUnread === true) {
+      this.#readMarks(marks)
+      return
+    }
     this.#dropOver()
     batch.choose(
       this.#options.clock.monotonic(),
@@ -265,10 +274,14 @@ export class RedisDestination implements Destination {
       Math.max(1, FLUSH_BYTES >> this.#unconfirmed),
     )
     if (batch.retryAtMs < Number.POSITIVE_INFINITY) this.#wakeAt(batch.retryAtMs)
-    if (batch.size === 0) return
+    if (batch.size === 0 && marks?.isDirty !== true) return
     this.#isInFlight = true
     this.#flushes.value++
     this.#flushedAtMs = this.#options.clock.monotonic()
+    if (marks !== undefined) {
+      this.#sendMarked(marks)
+      return
+    }
     const { client } = this.#connection
     const answers: Promise<unknown>[] = []
     for (let index = 0; index < batch.size; index++) {
@@ -328,7 +341,6 @@ export class RedisDestination implements Destination {
         isUnknown = true
       }
     }
-    this.#batch.end()
     if (isAnyConfirmed) this.#unconfirmed = 0
     if (isUnknown) {
       this.#retries.value++
@@ -337,13 +349,189 @@ export class RedisDestination implements Destination {
     } else if (isReadOnly) {
       this.#leaveReplica()
     }
+    this.#endFlush(isUnknown)
+  }
+
+  #endFlush(isUnknown: boolean): void {
+    this.#batch.end()
     this.#queue.compactIfSparse()
     this.#intake.onTaken()
     this.onFreed()
     if (this.#intake.isIdle) this.#onIdle?.()
     // Never at once after an unknown outcome: a connection that refuses by itself would be asked for ever.
     else if (isUnknown) this.#wakeAt(this.#options.clock.monotonic() + UNKNOWN_PAUSE_MS)
+    else if (this.#marks?.isDirty === true) this.#flush()
     else this.#flushSoon()
+  }
+
+  #onUp(): void {
+    if (this.#marks === undefined) this.#flushSoon()
+    else void this.#fence(this.#marks)
+  }
+
+  /** One transaction of the batch and its marks; FlushMarks. */
+  #sendMarked(marks: FlushMarks): void {
+    const { client } = this.#connection
+    const batch = this.#batch
+    const wire = Buffer.from(batch.wire())
+    batch.endWire()
+    const written: number[] = []
+    for (let index = 0; index < batch.size; index++) {
+      if (batch.isWritten(index)) written.push(index)
+    }
+    const command = new FlushCommand(marks.key, written.length + marks.tailReplies + 1)
+    command.expect(client, written.length + marks.tailReplies + 1)
+    client.stream.write(wire)
+    void command.replied.then((replies) => this.#onMarkedReplies(marks, written, replies))
+  }
+
+  /** @param written keys of the batch that stood in the transaction, in their order. */
+  #onMarkedReplies(
+    marks: FlushMarks,
+    written: readonly number[],
+    replies: readonly unknown[],
+  ): void {
+    this.#isInFlight = false
+    this.#flushSeconds.observe((this.#options.clock.monotonic() - this.#flushedAtMs) / 1000)
+    if (this.#isClosed) return
+    // MULTI and the commands in it are answered before.
+    const execution = replies[written.length + marks.tailReplies - 1]
+    const refusal = replies.find((reply): reply is Error => reply instanceof ReplyError)
+    if (execution === undefined) {
+      this.#isFenced = false
+      this.#connection.reset('no answer in time')
+    }
+    if (Array.isArray(execution)) {
+      this.#unconfirmed = 0
+      this.#settleMarked(marks, written, (order) => execution[order] as unknown)
+    } else if (refusal !== undefined) {
+      this.#unconfirmed = 0
+      this.#refuseMarked(marks, written, replies, refusal)
+    } else {
+      this.#retries.value++
+      this.#isInDoubt = true
+      // Given up, because an earlier connection was carried out meanwhile, or Redis has forgotten the number.
+      if (execution === null) void this.#fence(marks)
+    }
+  }
+
+  /** The transaction was carried out, but for keys that it met as another type. */
+  #settleMarked(
+    marks: FlushMarks,
+    written: readonly number[],
+    replyOf: (order: number) => unknown,
+  ): void {
+    let isRefused = false
+    const wasRefused = written.some((index) => this.#keys.attempts(this.#batch.channel(index)) > 0)
+    for (let index = 0; index < this.#batch.size; index++) {
+      const order = written.indexOf(index)
+      const reply = order === -1 ? undefined : replyOf(order)
+      const channel = this.#batch.channel(index)
+      if (reply instanceof Error) {
+        isRefused = true
+        this.#onRefused(channel, reply.message)
+      } else {
+        this.#onAccepted(channel, this.#batch.count(index), reply)
+      }
+    }
+    marks.accepted(isRefused)
+    if (wasRefused && !isRefused) marks.onKeyAccepted()
+    this.#endFlush(false)
+  }
+
+  /** The transaction was given up: nothing of it is in any list. */
+  #refuseMarked(
+    marks: FlushMarks,
+    written: readonly number[],
+    replies: readonly unknown[],
+    refusal: Error,
+  ): void {
+    const refused = written.filter((_, order) => replies[order + 1] instanceof ReplyError)
+    // Else it was the marks themselves, or the transaction: then no key can get on.
+    for (const index of refused.length > 0 ? refused : this.#batch.indices()) {
+      const order = written.indexOf(index)
+      const own = order === -1 ? refusal : replies[order + 1]
+      this.#onRefused(
+        this.#batch.channel(index),
+        messageOf(own instanceof ReplyError ? own : refusal),
+      )
+    }
+    marks.refused()
+    if (refusalCode(refusal.message) === 'READONLY') this.#leaveReplica()
+    // Marks alone would be tried again at once.
+    this.#endFlush(this.#batch.size === 0)
+  }
+
+  /** Asks a new connection what became of the last flush; until then nothing is sent. */
+  async #fence(marks: FlushMarks): Promise<void> {
+    const fence = ++this.#fences
+    const { client, shown } = this.#connection
+    const batch = this.#batch
+    this.#isFenced = false
+    try {
+      await marks.refuseCluster(client, shown)
+      const isDone = await marks.fence(client)
+      const keys = batch.indices().map((index) => this.#keys.key(batch.channel(index)))
+      const others =
+        this.#isInDoubt && isDone ? await marks.othersAmong(client, keys) : new Set<string>()
+      if (fence !== this.#fences || this.#isClosed) return
+      this.#isFenced = true
+      this.#refusals.accepted(marks.key)
+      if (!this.#isInDoubt) {
+        this.#flushSoon()
+        return
+      }
+      this.#isInDoubt = false
+      if (isDone) {
+        this.#unconfirmed = 0
+        const other = new Error('WRONGTYPE the key holds another kind of value')
+        this.#settleMarked(marks, batch.indices(), (index) =>
+          others.has(keys[index]!) ? other : undefined,
+        )
+      } else {
+        this.#unconfirmed = Math.min(20, this.#unconfirmed + 1)
+        marks.refused()
+        this.#endFlush(true)
+      }
+    } catch (error) {
+      this.#onMarksRefused(marks, error, () => {
+        if (fence === this.#fences && this.#connection.isUp) void this.#fence(marks)
+      })
+    }
+  }
+
+  #readMarks(marks: FlushMarks): void {
+    this.#isInFlight = true
+    marks.read(this.#connection.client).then(
+      () => {
+        this.#isInFlight = false
+        this.#refusals.accepted(marks.key)
+        this.#flush()
+      },
+      (error: unknown) => {
+        this.#onMarksRefused(marks, error, () => {
+          this.#isInFlight = false
+          this.#flush()
+        })
+      },
+    )
+  }
+
+  /** Marks could not be read: tried again on the next connection, or in a while. */
+  #onMarksRefused(marks: FlushMarks, error: unknown, again: () => void): void {
+    if (this.#isClosed) return
+    this.#retries.value++
+    if (error instanceof PushError) {
+      this.#refusals.refused(marks.key, `${error.code} ${error.message}`)
+    } else if (error instanceof ReplyError) {
+      this.#refusals.refused(marks.key, messageOf(error))
+      if (refusalCode(messageOf(error)) === 'READONLY') this.#leaveReplica()
+    } else {
+      this.#connection.reset('no answer in time')
+    }
+    this.#options.clock.setTimeout(() => {
+      if (!this.#isClosed) again()
+    }, MARKS_RETRY_MS)
   }
 
   /** @param length of the key, which its consumers have not taken yet. */
@@ -352,6 +540,7 @@ export class RedisDestination implements Destination {
     for (let index = 0; index < count; index++) {
       const slot = this.#queue.shift(channel)
       bytes += this.#queue.lengthOf(slot)
+      if (this.#repeats !== undefined && this.#batch.isRepeat(slot)) this.#repeats.value++
       this.#queue.finish(slot)
     }
     this.#intake.delivered.value += count

@@ -31,6 +31,7 @@ export interface KeyForm {
   /**
    * Writes the first `count` ready events of a channel.
    *
+   * @param leftOut some of them that are not written; for lists.
    * @returns the offset behind them.
    */
   write(
@@ -40,6 +41,7 @@ export interface KeyForm {
     queue: EventQueue,
     channel: number,
     count: number,
+    leftOut?: ReadonlySet<number>,
   ): number
   /** Replies that the server gives to it. */
   replies(count: number): number

@@ -1,4 +1,5 @@
 import { isEventName } from '../../discord/index.ts'
+import type { EventQueue } from '../event-queue.ts'
 import type { PayloadWriter } from '../payload.ts'
 import type { KeyForm } from './key-form.ts'
 import { writeDigits } from './key-form.ts'
@@ -33,12 +34,17 @@ export function listForm(prefix: string, payload: PayloadWriter): KeyForm {
     },
     head: (key) => Buffer.from(`\r\n$5\r\nRPUSH\r\n$${Buffer.byteLength(key)}\r\n${key}\r\n`),
     wireBytesMax: (head, count) => head.length + (count + 1) * WIRE_BYTES_PER_PAYLOAD,
-    write(out, pos, head, queue, channel, count) {
+    write(out, pos, head, queue, channel, count, leftOut) {
       out[pos++] = ASTERISK
-      pos = writeDigits(out, pos, count + 2)
+      const left = leftOut === undefined ? 0 : countAmong(leftOut, queue, channel, count)
+      pos = writeDigits(out, pos, count - left + 2)
       pos += head.copy(out, pos)
       let slot = queue.head(channel)
       for (let index = 0; index < count; index++) {
+        if (left > 0 && leftOut!.has(slot)) {
+          slot = queue.next(slot)
+          continue
+        }
         const length = queue.lengthOf(slot)
         const start = queue.startOf(slot)
         out[pos++] = DOLLAR
@@ -55,4 +61,20 @@ export function listForm(prefix: string, payload: PayloadWriter): KeyForm {
     replies: () => 1,
     lengthIn: (answer) => answer,
   }
+}
+
+/** How many of a channel's first `count` events are in the set. */
+export function countAmong(
+  slots: ReadonlySet<number>,
+  queue: EventQueue,
+  channel: number,
+  count: number,
+): number {
+  let among = 0
+  let slot = queue.head(channel)
+  for (let index = 0; index < count; index++) {
+    if (slots.has(slot)) among++
+    slot = queue.next(slot)
+  }
+  return among
 }

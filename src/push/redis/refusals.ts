@@ -8,7 +8,7 @@ const CURES: Readonly<Record<string, string>> = {
   MOVED: 'The server is a node of a Redis Cluster and does not hold this key: give a single Redis.',
   NOAUTH: 'The server asks for a password: write it into the address.',
   NOPERM:
-    'The Redis user may not write to this key (RPUSH for lists; MULTI, XADD, XLEN and EXEC for streams): extend its ACL.',
+    'The Redis user may not write to this key (RPUSH for lists; MULTI, XADD, XLEN and EXEC for streams; for marks see docs/consumers.md): extend its ACL.',
   WRONGTYPE:
     'The key exists and is of another type: delete or rename it, or choose another prefix.',
   MISCONF: 'Redis cannot write its data to disk and refuses writes: look at its disk and log.',
@@ -77,7 +77,7 @@ export class Refusals {
   }
 }
 
-/** The first word of an error answer: OOM, READONLY, WRONGTYPE …, or ERR. */
+/** The first word of an error answer: OOM, READONLY, WRONGTYPE …, or ERR; of an error of ours its code. */
 export function refusalCode(message: string): string {
-  return /^[A-Z]+/.exec(message)?.[0] ?? 'ERR'
+  return /^[A-Z_]+/.exec(message)?.[0] ?? 'ERR'
 }
