@@ -440,6 +440,27 @@ describe('a member who is in many guilds', () => {
   })
 })
 
+describe('lookups of State', () => {
+  it('are planned once, not for each request', async () => {
+    const url = await fresh()
+    const database = await open(url)
+    await migrate(database, deps)
+    await database.query(`insert into members (guild_id, user_id, data)
+      select 1, n, '{}' from generate_series(1, 20000) n`)
+    await database.query('vacuum analyze members')
+    const reads = await client(url)
+    for (const { name, text } of Object.values(LOOKUPS)) {
+      const values = text.includes('$2') ? ['{1}', '{7}'] : ['{1}']
+      // Postgres plans the first five anew, and from then on when it finds that cheaper.
+      for (let time = 0; time < 7; time++) await reads.query({ name, text, values })
+    }
+    const { rows } = await reads.query(
+      'select name from pg_prepared_statements where generic_plans < 2 order by name',
+    )
+    expect(rows).toEqual([])
+  })
+})
+
 describe('the log', () => {
   it('has nothing of rows that did not change', async () => {
     // Of its own: on the shared one other tests write.

@@ -2,9 +2,10 @@ import { TABLES } from '../tables.ts'
 import type { LookupStatement } from './merged-lookup.ts'
 import type { ListStatement } from './row-pages.ts'
 
-// `n` is int4: an int8 would reach JavaScript as a string.
-const KEY = 'unnest($1::int8[]) with ordinality as k(id, n)'
-const PAIR = 'unnest($1::int8[], $2::int8[]) with ordinality as k(a, b, n)'
+// `n` is int4: an int8 would reach JavaScript as a string. The inner `select` hides how many keys there are: a plan for one key
+// looks so much cheaper than the plan for any number that Postgres would plan anew for each query, for longer than it then works.
+const KEY = 'unnest((select $1::int8[])) with ordinality as k(id, n)'
+const PAIR = 'unnest((select $1::int8[]), (select $2::int8[])) with ordinality as k(a, b, n)'
 /** The stored object lacks it where Discord leaves it out: inside GUILD_CREATE. */
 const CHANNEL = "(t.data || jsonb_build_object('guild_id', t.guild_id::text))::text"
 
@@ -36,16 +37,16 @@ export const LOOKUPS = {
        where m.user_id = k.id and m.data ? 'user' order by m.last_updated desc limit 1
      ) as t`,
   ),
-  channel: lookup('channel', `${KEY} join channels t on t.id = k.id`, CHANNEL),
+  channel: lookup('channel', `${KEY} ${rowOf('channels', 't.id = k.id')}`, CHANNEL),
   message: lookup(
     'message',
-    `${PAIR} join messages t on t.id = k.b where t.data->>'channel_id' = k.a::text`,
+    `${PAIR} ${rowOf('messages', 't.id = k.b')} where t.data->>'channel_id' = k.a::text`,
   ),
-  guild: lookup('guild', `${KEY} join guilds t on t.id = k.id`),
+  guild: lookup('guild', `${KEY} ${rowOf('guilds', 't.id = k.id')}`),
   /** The second key holds the bits of GUILD_CHILDREN that are asked for. */
   guildWith: lookup(
     'guild_with',
-    `${PAIR} join guilds t on t.id = k.a`,
+    `${PAIR} ${rowOf('guilds', 't.id = k.a')}`,
     `left((t.data - array[${GUILD_CHILDREN.map((name) => `'${name}'`).join(',')}])::text, -1)
       ${Object.entries(WITH)
         .map(
@@ -65,7 +66,7 @@ export const LOOKUPS = {
        'presences_complete', coalesce(t.presences_complete, false), 'presences_as_of', t.presences_as_of)::text`,
   ),
   /** Which lists of a guild are whole: all that GUILD_CREATE repeats, members, presences. */
-  guildWhole: lookup('guild_whole', `${KEY} join guilds t on t.id = k.id`, WHOLE),
+  guildWhole: lookup('guild_whole', `${KEY} ${rowOf('guilds', 't.id = k.id')}`, WHOLE),
   channelWhole: lookup(
     'channel_whole',
     `${KEY} join channels c on c.id = k.id join guilds t on t.id = c.guild_id`,
@@ -73,7 +74,7 @@ export const LOOKUPS = {
   ),
   guildCounts: lookup(
     'guild_counts',
-    `${KEY} join guilds t on t.id = k.id left join gateway_fleet f on true`,
+    `${KEY} ${rowOf('guilds', 't.id = k.id')} left join gateway_fleet f on true`,
     `jsonb_build_object('member_count', t.data->'member_count', ${TABLES.filter(
       ({ kind }) => kind !== 'guilds',
     )
@@ -84,26 +85,29 @@ export const LOOKUPS = {
       .join(', ')})::text`,
   ),
   member: lookup('member', `${PAIR} cross join ${memberOf('k.a', 'k.b')} as t`),
-  presence: lookup('presence', `${PAIR} join presence t on t.guild_id = k.a and t.user_id = k.b`),
+  presence: lookup(
+    'presence',
+    `${PAIR} ${rowOf('presence', 't.guild_id = k.a and t.user_id = k.b')}`,
+  ),
   scheduledEvent: lookup(
     'scheduled_event',
-    `${PAIR} join scheduled_events t on t.guild_id = k.a and t.id = k.b`,
+    `${PAIR} ${rowOf('scheduled_events', 't.guild_id = k.a and t.id = k.b')}`,
   ),
   stageInstance: lookup(
     'stage_instance',
-    `${PAIR} join stage_instances t on t.guild_id = k.a and t.id = k.b`,
+    `${PAIR} ${rowOf('stage_instances', 't.guild_id = k.a and t.id = k.b')}`,
   ),
   soundboardSound: lookup(
     'soundboard_sound',
-    `${PAIR} join soundboard_sounds t on t.guild_id = k.a and t.id = k.b`,
+    `${PAIR} ${rowOf('soundboard_sounds', 't.guild_id = k.a and t.id = k.b')}`,
   ),
-  role: lookup('role', `${PAIR} join roles t on t.guild_id = k.a and t.id = k.b`),
-  emoji: lookup('emoji', `${PAIR} join emojis t on t.guild_id = k.a and t.id = k.b`),
-  thread: lookup('thread', `${KEY} join threads t on t.id = k.id`),
-  ban: lookup('ban', `${PAIR} join bans t on t.guild_id = k.a and t.user_id = k.b`),
+  role: lookup('role', `${PAIR} ${rowOf('roles', 't.guild_id = k.a and t.id = k.b')}`),
+  emoji: lookup('emoji', `${PAIR} ${rowOf('emojis', 't.guild_id = k.a and t.id = k.b')}`),
+  thread: lookup('thread', `${KEY} ${rowOf('threads', 't.id = k.id')}`),
+  ban: lookup('ban', `${PAIR} ${rowOf('bans', 't.guild_id = k.a and t.user_id = k.b')}`),
   voiceState: lookup(
     'voice_state',
-    `${PAIR} join voice_states t on t.guild_id = k.a and t.user_id = k.b`,
+    `${PAIR} ${rowOf('voice_states', 't.guild_id = k.a and t.user_id = k.b')}`,
   ),
   sticker: lookup(
     'sticker',
@@ -235,9 +239,14 @@ function lookup(name: string, from: string, body = 't.data::text'): LookupStatem
   return { name: `state_${name}`, text: `select k.n::int4 as n, ${body} as body from ${from}` }
 }
 
+/** The table's row for each key, by an index: a join that was planned while the table was small would read all of it. */
+function rowOf(table: string, condition: string): string {
+  return `cross join lateral (select * from ${table} t where ${condition} offset 0) as t`
+}
+
 /**
  * A member by the primary key, as `isRow` in tables.ts has it: by the index of users it would be looked for in every guild of the
- * user, and the bot is in all of them. `offset 0` keeps it one index scan per key: joined, a range would be compared with every row.
+ * user, and the bot is in all of them.
  */
 function memberOf(guildId: string, userId: string): string {
   return `lateral (select m.data from members m
