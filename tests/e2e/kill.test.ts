@@ -1,6 +1,9 @@
+import { Redis } from 'ioredis'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Sim } from '../../sim/index.ts'
+import type { Received } from '../push/contract.ts'
+import { receivedFrom } from '../push/redis-subject.ts'
 import { freshDatabase } from '../support/postgres.ts'
 import type { Program } from '../support/program.ts'
 import { sharedRedis } from '../support/redis.ts'
@@ -43,6 +46,7 @@ describe('the gateway killed with -9 in the middle of 1,000 changes a second', (
       `-redis=${redis.url}`,
       `-redis-prefix=${redis.prefix}`,
       '-payload=envelope',
+      '-redis-marks',
     ]
     first = startGateway(sim, argv)
     await untilReady(first, SHARDS)
@@ -100,10 +104,29 @@ describe('the gateway killed with -9 in the middle of 1,000 changes a second', (
     expect(await queueFindings(run())).toBe('')
   })
 
+  test('nothing is in the queue twice, by the marks in Redis', async () => {
+    const received = await receivedEvents(redis)
+    const names = received.map(({ sessionId, sequence }) => `${sessionId}:${sequence}`)
+    expect(names.length).toBeGreaterThan(1000)
+    expect(names.length - new Set(names).size).toBe(0)
+  })
+
   test('State holds what a client could know of the world', async () => {
     expect(await stateFindings(run())).toBe('')
   })
 })
+
+async function receivedEvents({
+  url,
+  prefix,
+}: ReturnType<typeof sharedRedis>): Promise<readonly Received[]> {
+  const admin = new Redis(url)
+  try {
+    return await receivedFrom(admin, prefix)
+  } finally {
+    admin.disconnect()
+  }
+}
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)))
