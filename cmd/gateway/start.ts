@@ -32,6 +32,7 @@ import {
 } from '../../src/discord/index.ts'
 import {
   CommandList,
+  CommandStream,
   eventsService,
   Push,
   SpillLedger,
@@ -411,17 +412,18 @@ async function start(
     counters: metrics,
   })
   const json = new JsonCommands({ commands, clock, log })
-  const commandList =
+  const CommandSource = config.commands?.form === 'stream' ? CommandStream : CommandList
+  const commandSource =
     config.commands === null
       ? null
-      : new CommandList({
+      : new CommandSource({
           ...common,
           address: config.commands.address.reveal(),
           key: config.commands.key,
           connectionName: worker,
           handle: (text, reply) => json.handle(text, reply),
         })
-  if (commandList !== null) closers.push(() => commandList.stop())
+  if (commandSource !== null) closers.push(() => commandSource.stop())
   let grpcAddress = ''
   let dashboard: FleetDashboard | null = null
   if (config.grpcAddress !== null) {
@@ -516,7 +518,7 @@ async function start(
   }
   manager.start()
   if (fillsMembers) fill.start()
-  commandList?.start()
+  commandSource?.start()
   log.info('started', {
     shards: shardCount,
     first: config.start,

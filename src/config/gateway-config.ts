@@ -53,7 +53,11 @@ export interface GatewayConfig {
   /** Member lists of guilds with at most so many members are fetched; -1: only of those that come late. */
   readonly membersMax: number
   /** Where commands of backends are taken from; null: nowhere but from gRPC. */
-  readonly commands: { readonly address: Secret; readonly key: string } | null
+  readonly commands: {
+    readonly address: Secret
+    readonly key: string
+    readonly form: 'list' | 'stream'
+  } | null
   readonly isProd: boolean
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
   /** Without the version: `https://discord.com/api`. */
@@ -174,7 +178,11 @@ export function readGatewayConfig(argv: readonly string[], env: Env): GatewayCom
       commands:
         text('commands') === 'none'
           ? null
-          : { address: new Secret(text('commands')), key: text('commands-key') },
+          : {
+              address: new Secret(text('commands')),
+              key: text('commands-key'),
+              form: text('commands-form') === 'stream' ? 'stream' : 'list',
+            },
       isProd: given.has('prod') && isOn(values.get('prod')),
       logLevel: text('log-level') as GatewayConfig['logLevel'],
       discordApi: readApi(text('discord-api')),

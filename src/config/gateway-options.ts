@@ -191,13 +191,21 @@ export const GATEWAY_OPTIONS: readonly Option[] = [
     kind: 'secret',
     default: 'none',
     sentence:
-      'Redis whose list -commands-key commands of backends are taken from: host:port, redis:// or rediss://; or `none`. See consumers.md.',
+      'Redis from whose list or stream -commands-key commands of backends are taken: host:port, redis:// or rediss://; or `none`. See consumers.md.',
   },
   {
     flag: 'commands-key',
     kind: 'text',
     default: 'gateway:commands',
-    sentence: 'Key of the list that commands are taken from. Only with -commands.',
+    sentence: 'Key of the list or stream that commands are taken from. Only with -commands.',
+  },
+  {
+    flag: 'commands-form',
+    kind: 'choice',
+    choices: ['list', 'stream'],
+    default: 'list',
+    sentence:
+      'What -commands-key is: a list (RPUSH) or a stream (XADD with the field `json`), which the workers read as a consumer group. Only with -commands.',
   },
   {
     flag: 'backend-token',

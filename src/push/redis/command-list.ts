@@ -8,50 +8,20 @@
  * So a command is carried out at least once. What a command means is not this file's: it is text.
  */
 import { randomBytes } from 'node:crypto'
+import { backoffMs, messageOf, sleep, type Timer, within } from '../../base/index.ts'
 import {
-  backoffMs,
-  type Clock,
-  type Counters,
-  type Log,
-  messageOf,
-  type Random,
-  sleep,
-  type Timer,
-  within,
-} from '../../base/index.ts'
-import { RedisConnection } from './connection.ts'
-
-/** Puts an answer into a list of the backend. */
-export type Reply = (key: string, text: string) => void
-
-export interface CommandListOptions {
-  /** host:port, redis:// or rediss://. */
-  readonly address: string
-  readonly key: string
-  readonly connectionName: string
-  /** Carries a command out; resolves when it is answered for good. Must not reject. */
-  readonly handle: (text: string, reply: Reply) => Promise<void>
-  /** A worker that has not renewed its time for so long is gone. Default 20,000. */
-  readonly staleMs?: number
-  readonly clock: Clock
-  readonly random: Random
-  readonly log: Log
-  readonly counters: Counters
-}
-
-/** Commands under way in this process; the others wait in the list. */
-const UNDER_WAY_MAX = 1000
-/** One BLMOVE; a command timeout above it, so that a dead connection is noticed. */
-const TAKE_SECONDS = 2
-const COMMAND_TIMEOUT_MS = 10_000
-const RETRY = { baseMs: 100, maxMs: 5000 } as const
-const STALE_MS = 20_000
-/** A worker renews its time so often within that. */
-const RENEWALS = 4
-/** An answer list that nobody reads: the newest so many, for so long. */
-const ANSWERS_MAX = 10_000
-const ANSWERS_SECONDS = 3600
-const STOP_MS = 1000
+  commandConnection,
+  type CommandSourceOptions,
+  RENEWALS,
+  type Reply,
+  replyThrough,
+  RETRY,
+  STALE_MS,
+  STOP_MS,
+  TAKE_SECONDS,
+  UNDER_WAY_MAX,
+} from './command-source.ts'
+import type { RedisConnection } from './connection.ts'
 
 /**
  * Renews our time and puts back, in order, what workers had taken that are gone. By the time of Redis: hosts differ.
@@ -70,9 +40,10 @@ end
 return count`
 
 export class CommandList {
-  readonly #options: CommandListOptions
+  readonly #options: CommandSourceOptions
   readonly #take: RedisConnection
   readonly #answer: RedisConnection
+  readonly #reply: Reply
   readonly #worker: string
   readonly #processing: string
   readonly #underWay = new Set<Promise<void>>()
@@ -84,24 +55,15 @@ export class CommandList {
   #loop: Promise<void> = Promise.resolve()
 
   /** @throws PushError PUSH_BAD_ADDRESS */
-  constructor(options: CommandListOptions) {
+  constructor(options: CommandSourceOptions) {
     this.#options = options
     this.#staleMs = options.staleMs ?? STALE_MS
     this.#worker = `${options.connectionName}.${randomBytes(4).toString('hex')}`
     this.#processing = `${options.key}:processing:${this.#worker}`
-    const connection = (): RedisConnection =>
-      new RedisConnection({
-        destination: 'commands',
-        address: options.address,
-        connectionName: `${options.connectionName}-commands`,
-        commandTimeoutMs: COMMAND_TIMEOUT_MS,
-        clock: options.clock,
-        random: options.random,
-        log: options.log,
-      })
     // One waits in BLMOVE.
-    this.#take = connection()
-    this.#answer = connection()
+    this.#take = commandConnection(options)
+    this.#answer = commandConnection(options)
+    this.#reply = replyThrough(this.#answer, options)
     options.counters.gauge('gateway_commands_under_way', () => this.#underWay.size)
   }
 
@@ -157,19 +119,6 @@ export class CommandList {
     const done = this.#options.handle(text, this.#reply).then(() => this.#done(text))
     this.#underWay.add(done)
     void done.finally(() => this.#underWay.delete(done))
-  }
-
-  readonly #reply: Reply = (key, text) => {
-    this.#answer.client
-      .multi()
-      .rpush(key, text)
-      .ltrim(key, -ANSWERS_MAX, -1)
-      .expire(key, ANSWERS_SECONDS)
-      .exec()
-      .catch((error: unknown) => {
-        this.#options.counters.counter('gateway_commands_unanswered_total').value++
-        this.#options.log.warn('a command could not be answered', { error: messageOf(error) })
-      })
   }
 
   async #done(text: string): Promise<void> {
