@@ -1,6 +1,7 @@
 /** The management services of a fleet, by gRPC from any of its workers. */
 import {
   Client,
+  type ClientReadableStream,
   credentials,
   Metadata,
   type MethodDefinition,
@@ -111,4 +112,51 @@ function asCallError(error: ServiceError, addresses: string): CallError {
   if (!isSilent) return new CallError('SERVER_INTERNAL', error.details, false)
   const sentence = `No worker answers at ${addresses}. Give the gRPC address (-addr) of one that runs; its log says "serving gRPC".`
   return new CallError('SERVER_WORKER_UNREACHABLE', sentence, true)
+}
+
+/** Of gateway.SubscribeRequest; empty lists want everything. */
+export interface TailFilter {
+  readonly events: readonly string[]
+  readonly shards: readonly number[]
+  readonly guild_ids: readonly string[]
+}
+
+/** gateway.Event as proto-loader hands it over. */
+export interface TailedEvent {
+  readonly t: string
+  readonly s: string
+  readonly shard: number
+  readonly session_id: string
+  readonly class: string
+  readonly received_at: string
+  readonly d: Buffer
+}
+
+/** `gateway.Events` of one worker. */
+export class EventClient {
+  readonly #client: Client
+
+  constructor(address: string) {
+    this.#client = new Client(address, credentials.createInsecure(), {
+      // Events of large guilds exceed the client's default of 4 MiB.
+      'grpc.max_receive_message_length': -1,
+      'grpc.keepalive_time_ms': 30_000,
+    })
+  }
+
+  subscribe(filter: TailFilter): ClientReadableStream<TailedEvent> {
+    const method = loadService(protoFile('events'), 'gateway.Events')[
+      'Subscribe'
+    ]! as MethodDefinition<object, TailedEvent>
+    return this.#client.makeServerStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      { filter, encoding: 'EVENT_ENCODING_JSON', name: 'gatewayctl tail' },
+    )
+  }
+
+  close(): void {
+    this.#client.close()
+  }
 }

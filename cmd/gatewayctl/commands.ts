@@ -1,8 +1,9 @@
 /** What each word of gatewayctl's command line does. */
 import { type Clock, sleep } from '../../src/base/index.ts'
-import { ConfigError } from '../../src/config/index.ts'
+import { ConfigError, GATEWAYCTL_OPTIONS } from '../../src/config/index.ts'
 import { shardOfGuild } from '../../src/discord/index.ts'
-import type { FleetClient } from './client.ts'
+import type { FleetClient, TailFilter } from './client.ts'
+import { completionScript, isShell, SHELLS } from './completions.ts'
 import {
   type GuildReply,
   type IdentifiesReply,
@@ -11,10 +12,19 @@ import {
   withNumbers,
 } from './replies.ts'
 import { guildText, identifiesText, lostText, spillsText, statusText } from './text.ts'
+import { type Output, tail } from './tail.ts'
 
 export interface CommandContext {
   readonly client: FleetClient
+  /** Of -addr. */
+  readonly addresses: readonly string[]
   readonly args: readonly string[]
+  /** Of -events, -shards and -guilds. */
+  readonly filter: TailFilter
+  /** Of -count; null: not given. */
+  readonly eventsMax: number | null
+  /** For what does not end by itself. */
+  readonly output: () => Output
   /** Of -allow; null: not given. */
   readonly allow: number | null
   /** Of -timeout; 0: do not wait. */
@@ -23,10 +33,13 @@ export interface CommandContext {
 }
 
 export interface Result {
-  readonly json: object
+  /** Null: what there was to print is printed. */
+  readonly json: object | null
   readonly text: string
   /** What was asked for has not come to pass within -timeout. */
   readonly isOpen?: boolean
+  /** For standard error. */
+  readonly warning?: string
 }
 
 export interface Command {
@@ -151,6 +164,37 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       return { json: reply, text: lostText(spill, reply) }
     },
   },
+  tail: {
+    args: [],
+    sentence:
+      'Prints the events of all workers as they come, each a line of JSON, until Ctrl-C or -count; -events, -shards and -guilds choose. Needs a destination of the kind grpc-subscribe.',
+    async run({ client, addresses, filter, eventsMax, output, clock }) {
+      const { leftOut } = await tail({
+        filter,
+        eventsMax,
+        output: output(),
+        clock,
+        async workers() {
+          const { workers } = await readStatus(client)
+          // One worker is the one that was asked, whatever way leads to it.
+          if (workers.length === 1) return addresses.slice(0, 1)
+          return workers.flatMap(({ address }) => (address === '' ? [] : [address]))
+        },
+      })
+      return { json: null, text: '', ...(leftOut === 0 ? {} : { warning: leftOutText(leftOut) }) }
+    },
+  },
+  completions: {
+    args: ['shell'],
+    sentence: 'Prints the completions of bash, zsh or fish: eval "$(gatewayctl completions bash)".',
+    run({ args }) {
+      const shell = args[0]!
+      if (!isShell(shell)) throw badArgument('shell', shell, SHELLS.join(', '))
+      const commands = Object.entries(COMMANDS).map(([name, { sentence }]) => ({ name, sentence }))
+      const text = completionScript(shell, commands, GATEWAYCTL_OPTIONS).trimEnd()
+      return Promise.resolve({ json: { shell, script: text }, text })
+    },
+  },
   requestmembers: {
     args: ['guild id'],
     sentence: 'Asks Discord for all members of a guild; they come as GUILD_MEMBERS_CHUNK.',
@@ -164,6 +208,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       return { json: { guild_id: guildId.toString(), shard }, text }
     },
   },
+}
+
+function leftOutText(events: number): string {
+  return `${events} events were left out: whatever reads this is too slow for them.`
 }
 
 async function readStatus(client: FleetClient): Promise<StatusReply> {

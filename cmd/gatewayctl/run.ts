@@ -5,10 +5,12 @@ import {
   isOn,
   parseOptions,
   renderHelp,
+  type Values,
 } from '../../src/config/index.ts'
 import { programVersion } from '../program.ts'
-import { CallError, FleetClient } from './client.ts'
+import { CallError, FleetClient, type TailFilter } from './client.ts'
 import { COMMANDS, type Command } from './commands.ts'
+import type { Output } from './tail.ts'
 
 const SUMMARY = 'shows and steers a fleet of gateways, through any of its workers'
 
@@ -31,7 +33,11 @@ export async function main(argv: readonly string[], env: Env): Promise<void> {
   process.exitCode = exitCode
 }
 
-export async function execute(argv: readonly string[], env: Env): Promise<Outcome> {
+export async function execute(
+  argv: readonly string[],
+  env: Env,
+  output: () => Output = standardOutput,
+): Promise<Outcome> {
   let client: FleetClient | null = null
   try {
     const parsed = parseOptions(GATEWAYCTL_OPTIONS, argv, env, { takesArguments: true })
@@ -40,19 +46,28 @@ export async function execute(argv: readonly string[], env: Env): Promise<Outcom
     if (isHelp) return printed(helpText())
     const { command, args } = commandOf(parsed.arguments)
     const adminToken = values.get('admin-token')
+    const addresses = listOf(values.get('addr'))
     client = new FleetClient({
-      addresses: (values.get('addr') ?? '').split(',').map((address) => address.trim()),
+      addresses,
       adminToken: adminToken === undefined ? null : new Secret(adminToken),
       clock: systemClock,
     })
     const allow = values.get('allow')
+    const count = values.get('count')
     const result = await command.run({
       client,
+      addresses,
       args,
+      filter: filterOf(values),
+      eventsMax: count === undefined ? null : Number(count),
+      output,
       allow: allow === undefined ? null : Number(allow),
       waitMs: Number(values.get('timeout')) * 1000,
       clock: systemClock,
     })
+    const { warning } = result
+    const stderr = warning === undefined ? '' : `gatewayctl: ${warning}\n`
+    if (result.json === null) return { exitCode: 0, stdout: '', stderr }
     const text = isOn(values.get('json')) ? JSON.stringify(result.json) : result.text
     return printed(`${text}\n`, result.isOpen === true ? EXIT.open : 0)
   } catch (error) {
@@ -63,6 +78,47 @@ export async function execute(argv: readonly string[], env: Env): Promise<Outcom
     return { exitCode, stdout: '', stderr: `gatewayctl: ${messageOf(error)}\n` }
   } finally {
     client?.close()
+  }
+}
+
+/** Until Ctrl-C, or until nobody reads any more (`gatewayctl tail | head`). */
+function standardOutput(): Output {
+  const end = new AbortController()
+  const abort = (): void => end.abort()
+  process.once('SIGINT', abort)
+  process.once('SIGTERM', abort)
+  process.stdout.once('error', abort)
+  return {
+    write: (text) => void process.stdout.write(text),
+    get unwrittenBytes() {
+      return process.stdout.writableLength
+    },
+    signal: end.signal,
+  }
+}
+
+function listOf(text: string | undefined): string[] {
+  return (text ?? '')
+    .split(',')
+    .map((word) => word.trim())
+    .filter((word) => word !== '')
+}
+
+function filterOf(values: Values): TailFilter {
+  const numbers = (flag: string, pattern: RegExp, expected: string): string[] => {
+    const words = listOf(values.get(flag))
+    const wrong = words.find((word) => !pattern.test(word))
+    if (wrong === undefined) return words
+    throw new ConfigError(
+      'CONFIG_BAD_VALUE',
+      `-${flag} ${JSON.stringify(wrong)}: expected ${expected}.`,
+      { flag },
+    )
+  }
+  return {
+    events: listOf(values.get('events')),
+    shards: numbers('shards', /^[0-9]{1,6}$/, 'numbers of shards').map(Number),
+    guild_ids: numbers('guilds', /^[0-9]{1,20}$/, 'ids of guilds'),
   }
 }
 

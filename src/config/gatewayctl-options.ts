@@ -39,4 +39,32 @@ export const GATEWAYCTL_OPTIONS: readonly Option[] = [
     sentence:
       'Of identifies: lets so many pass reserve and breaker, whichever shard asks first; 0 takes that back.',
   },
+  {
+    flag: 'events',
+    kind: 'text',
+    default: '',
+    sentence:
+      'Of tail: names of the events to show, comma-separated. Default: all but GUILD_MEMBERS_CHUNK.',
+  },
+  {
+    flag: 'shards',
+    kind: 'text',
+    default: '',
+    sentence: 'Of tail: shards to show, comma-separated.',
+  },
+  {
+    flag: 'guilds',
+    kind: 'text',
+    default: '',
+    sentence: 'Of tail: guilds to show, comma-separated; events that belong to none are left out.',
+  },
+  {
+    flag: 'count',
+    kind: 'integer',
+    min: 1,
+    max: 1_000_000_000,
+    unit: 'events',
+    default: '',
+    sentence: 'Of tail: ends after so many.',
+  },
 ]

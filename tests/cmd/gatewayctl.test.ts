@@ -1,6 +1,7 @@
 /** `gatewayctl` as an operator runs it, on a fleet of two real workers. */
+import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { execute } from '../../cmd/gatewayctl/run.ts'
+import { execute, type Outcome } from '../../cmd/gatewayctl/run.ts'
 import { memoryCounters, Secret, silentLog, systemClock } from '../../src/base/index.ts'
 import { Fleet, IdentifyLog, migrate, openDatabase } from '../../src/cache/index.ts'
 import { startSim, type Sim } from '../../sim/index.ts'
@@ -120,6 +121,38 @@ async function statusOf(addr?: string): Promise<Status> {
   return JSON.parse(output) as Status
 }
 
+function textChannel(guildId: bigint): bigint {
+  const { guilds } = sim.world.snapshot() as unknown as {
+    guilds: { id: bigint; channels: { id: bigint; type: number }[] }[]
+  }
+  const guild = guilds.find(({ id }) => id === guildId)!
+  return guild.channels.find(({ type }) => type === 0)!.id
+}
+
+interface Shown {
+  readonly t: string
+  readonly worker: string
+  readonly d: { readonly guild_id?: string }
+}
+
+function startTail(
+  argv: readonly string[],
+  unwrittenBytes = 0,
+): {
+  readonly events: () => Shown[]
+  readonly end: AbortController
+  readonly ended: Promise<Outcome>
+} {
+  const lines: string[] = []
+  const end = new AbortController()
+  const ended = execute(['tail', `-addr=${addresses[0]!}`, ...argv], {}, () => ({
+    write: (text) => void lines.push(text),
+    unwrittenBytes,
+    signal: end.signal,
+  }))
+  return { events: () => lines.map((line) => JSON.parse(line) as Shown), end, ended }
+}
+
 /** Two shards on each worker, all of them ready. */
 async function untilSettled(): Promise<void> {
   const isSettled = async (): Promise<boolean> => {
@@ -221,6 +254,49 @@ describe('gatewayctl on two workers', { timeout: 20_000 }, () => {
     expect(members.code, members.output).toBe(0)
   })
 
+  test('tail shows what its filter wants of the events of both workers, until it is ended', async () => {
+    await untilSettled()
+    // The guilds of this world are on the shards 0 and 3.
+    expect((await ctl(['move', '0', 'a'])).code).toBe(0)
+    expect((await ctl(['move', '3', 'b'])).code).toBe(0)
+    const [id] = sim.world.guildIds(0, SHARDS)
+    const channels = [0, 3].map((shard) => textChannel(sim.world.guildIds(shard, SHARDS)[0]!))
+    const write = (): void => {
+      for (const channel of channels) sim.writeMessage(channel, 'a "message"')
+    }
+    const all = startTail(['-events=MESSAGE_CREATE'])
+    const one = startTail([`-guilds=${id}`, '-count=3'])
+    const isShown = (): boolean => {
+      write()
+      const workersShown = new Set(all.events().map(({ worker }) => worker))
+      return workersShown.size === 2 && one.events().length >= 3
+    }
+    await until(isShown, { what: 'events of two workers, three of one guild' })
+    expect(await one.ended).toEqual({ exitCode: 0, stdout: '', stderr: '' })
+    for (const { d } of one.events()) expect(d.guild_id).toBe(String(id))
+    expect(one.events()).toHaveLength(3)
+    all.end.abort()
+    expect(await all.ended).toEqual({ exitCode: 0, stdout: '', stderr: '' })
+    expect(new Set(all.events().map(({ t }) => t))).toEqual(new Set(['MESSAGE_CREATE']))
+    expect(all.events()[0]).toMatchObject({ s: expect.any(Number), d: { content: 'a "message"' } })
+    for (const shard of ['0', '3']) expect((await ctl(['unmove', shard])).code).toBe(0)
+  })
+
+  test('tail leaves out what its reader does not take, and says how much', async () => {
+    const quick = startTail(['-events=MESSAGE_CREATE'])
+    const slow = startTail(['-events=MESSAGE_CREATE'], 5 * 1024 * 1024)
+    // Of a hundred events that one stream has had the other has had some.
+    await until(() => (sim.writeMessage(null, 'x'), quick.events().length > 100), {
+      what: 'a hundred events',
+    })
+    quick.end.abort()
+    slow.end.abort()
+    const { stderr, exitCode } = await slow.ended
+    expect(exitCode).toBe(0)
+    expect(slow.events()).toEqual([])
+    expect(stderr).toMatch(/^gatewayctl: [0-9]+ events were left out/)
+  })
+
   test('says what is wrong, and how with its exit code', async () => {
     const nobody = `127.0.0.1:${await freePort()}`
     const [move, worker, shard, restart, command, missing, silent] = await Promise.all([
@@ -241,5 +317,39 @@ describe('gatewayctl on two workers', { timeout: 20_000 }, () => {
     expectEnd(silent, 3, /SERVER_WORKER_UNREACHABLE/)
     // Of two addresses the one that answers is taken.
     expect((await ctl(['status'], `${nobody},${addresses[1]}`)).code).toBe(0)
+  })
+})
+
+describe('completions', () => {
+  test('bash completes commands, flags and shells', async () => {
+    const { code, output } = await ctl(['completions', 'bash'], 'nobody:1')
+    expect(code).toBe(0)
+    const complete = (...words: string[]): string[] => {
+      const typed = words.map((word) => `'${word}'`).join(' ')
+      const script = `${output}\nCOMP_WORDS=(gatewayctl ${typed}); COMP_CWORD=${words.length}; _gatewayctl; printf '%s\n' "\${COMPREPLY[@]}"`
+      return execFileSync('bash', ['-c', script], { encoding: 'utf8' }).trim().split('\n')
+    }
+    expect(complete('dr')).toEqual(['drain'])
+    expect(complete('t')).toEqual(['tail'])
+    expect(complete('tail', '-co')).toEqual(['-count'])
+    expect(complete('-json', 'completions', '')).toEqual(['bash', 'zsh', 'fish'])
+    expect(complete('status', '')).toEqual([''])
+  })
+
+  test.each(['zsh', 'fish'])('%s is told every command and flag', async (shell) => {
+    const { code, output } = await ctl(['completions', shell], 'nobody:1')
+    expect(code).toBe(0)
+    for (const name of ['status', 'requestmembers', 'tail', 'admin-token', 'version']) {
+      expect(output).toMatch(new RegExp(`(-o |-a |'-?)${name}\\b`))
+    }
+    expect(output.split("'").length % 2).toBe(1)
+  })
+
+  test('another shell is refused', async () => {
+    expectEnd(
+      await ctl(['completions', 'tcsh'], 'nobody:1'),
+      2,
+      /CONFIG_BAD_ARGUMENT.*bash, zsh, fish/,
+    )
   })
 })
