@@ -78,8 +78,10 @@ export class Checks {
     if (mayRedisForget) {
       for (const line of sim.ledger.events()) atMs.set(`${line.session} ${line.s}`, line.atMs)
     }
+    // Of what was forgotten a frozen worker's repeat may come as the first, behind later events.
     const isForgotten = (one: Finding): boolean =>
-      one.what === 'missing' && (atMs.get(`${one.session} ${one.s}`) ?? Infinity) <= lastKillMs
+      (one.what === 'missing' || one.what === 'out_of_order') &&
+      (atMs.get(`${one.session} ${one.s}`) ?? Infinity) <= lastKillMs
     this.forgotten = findings.filter(isForgotten).length
     const due = checkGaps({ ends: this.#knownEnds, gaps: this.#gaps })
     return texts([...findings.filter((one) => !isForgotten(one)), ...due])
