@@ -1,18 +1,22 @@
 /**
  * A process with one destination that spills, fed as Discord would: from the sequence behind the acknowledged
- * one of its predecessor. Says on standard output how far it is acknowledged, a line each time; tests/push/kill.ts
+ * one of its predecessor. Says on standard error how far it is acknowledged, a line each time; tests/push/kill.ts
  * kills it. With redis-marks: bare payloads without a spill, one in three after the cache.
  *
- *   node kill-child.ts <redis-list|redis-stream|redis-marks> <address> <folder> <from> <to>
+ *   node kill-child.ts <redis-list|redis-stream|redis-marks|grpc-push|stdout> <address> <folder> <from> <to>
  */
 import { memoryCounters, seededRandom, silentLog, systemClock } from '../../src/base/index.ts'
 import {
   type AckLane,
+  type Destination,
+  GrpcPushDestination,
+  openStdout,
   redisList,
   redisStream,
   Spill,
   SpillLedger,
   SpillThread,
+  StdoutDestination,
 } from '../../src/push/index.ts'
 import { pushEvent } from './events.ts'
 
@@ -39,7 +43,7 @@ const ackLane = (lane: number): AckLane => ({
     through[lane] = position
     const lanes = [0, 1].filter((one) => submitted[one]! > through[one]!)
     const acknowledged = Math.min(sequence - 1, ...lanes.map((one) => through[one]!))
-    process.stdout.write(`${acknowledged}\n`)
+    process.stderr.write(`${acknowledged}\n`)
   },
 })
 const common = { clock: systemClock, log: silentLog, counters: memoryCounters() }
@@ -58,8 +62,6 @@ const spill = hasMarks
 const options = {
   ...common,
   name: 'killed',
-  address,
-  connectionName: 'gateway-test',
   payload: hasMarks ? ('d' as const) : ('envelope' as const),
   encoding: 'etf' as const,
   limits: { eventsMax: 500, bytesMax: 64 * 1024 * 1024 },
@@ -70,10 +72,16 @@ const options = {
   onDrop: () => process.exit(3),
   random: seededRandom(1),
 }
-const destination =
-  kind !== 'redis-stream'
-    ? redisList({ ...options, marks: hasMarks ? 'killed' : undefined })
-    : redisStream({ ...options, split: { by: 'none' }, trim: {} })
+const redis = { ...options, address, connectionName: 'gateway-test' }
+const makers: Readonly<Record<string, () => Destination>> = {
+  'redis-list': () => redisList(redis),
+  'redis-marks': () => redisList({ ...redis, marks: 'killed' }),
+  'redis-stream': () => redisStream({ ...redis, split: { by: 'none' }, trim: {} }),
+  'grpc-push': () =>
+    new GrpcPushDestination({ ...options, addresses: [address], method: 'stream', spread: 'turn' }),
+  stdout: () => new StdoutDestination({ ...options, output: openStdout() }),
+}
+const destination = makers[kind]!()
 await destination.start()
 let ticket = 0
 const feed = setInterval(() => {

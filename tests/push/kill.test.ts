@@ -6,28 +6,27 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { seededRandom } from '../../src/base/index.ts'
 import { spawnTied } from '../support/server-process.ts'
-import { startRedis, type TestServer } from '../support/servers.ts'
-import { expectOrder, type Received } from './contract.ts'
-import { adminOf, bareLists, receivedFrom } from './redis-subject.ts'
-import { receivedFromStreams } from './stream-subject.ts'
+import { KILLED_SINKS, type KilledSink } from './kill-sinks.ts'
 
 /** More than one is a campaign: `KILL_SEEDS=25 npx vitest run tests/push/kill.test.ts`. */
 const SEEDS = Number(process.env['KILL_SEEDS'] ?? '1')
-const EVENTS = 8000
-const GATEWAY_KILLS = 4
-const REDIS_KILLS = 2
-const KINDS = ['redis-list', 'redis-stream', 'redis-marks']
 const CHILD = fileURLToPath(new URL('./kill-child.ts', import.meta.url))
 
-describe.each(KINDS)('%s, gateway and Redis killed with -9', (kind) => {
-  let server: TestServer
+describe.each([
+  { kind: 'redis-list', events: 8000, gatewayKills: 4, sinkKills: 2 },
+  { kind: 'redis-stream', events: 8000, gatewayKills: 4, sinkKills: 2 },
+  { kind: 'redis-marks', events: 8000, gatewayKills: 4, sinkKills: 2 },
+  { kind: 'grpc-push', events: 4000, gatewayKills: 2, sinkKills: 1 },
+  { kind: 'stdout', events: 4000, gatewayKills: 2, sinkKills: 0 },
+])('$kind: the gateway killed with -9, and the sink where it keeps what it took', (given) => {
+  const { kind, events, gatewayKills, sinkKills } = given
+  let sink: KilledSink
 
   beforeAll(async () => {
-    // What it has answered is on its disk: else it would lose what it has accepted.
-    server = await startRedis({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] })
+    sink = await KILLED_SINKS[kind]!()
   })
 
-  afterAll(() => server.stop())
+  afterAll(() => sink.stop())
 
   test.each(Array.from({ length: SEEDS }, (_, index) => index + 1))(
     'at random points, seed %i: every event arrives, in order',
@@ -35,33 +34,32 @@ describe.each(KINDS)('%s, gateway and Redis killed with -9', (kind) => {
     async (seed) => {
       const random = seededRandom(seed)
       const folder = mkdtempSync(join(tmpdir(), 'gateway-kill-'))
-      const admin = adminOf(server)
-      await admin.flushall()
+      await sink.forget()
       let acknowledged = 0
-      let redisKills = 0
-      const redisTurns = async (): Promise<void> => {
-        for (; redisKills < REDIS_KILLS; redisKills++) {
+      const sinkTurns = async (): Promise<void> => {
+        for (let kills = 0; sink.kill !== null && kills < sinkKills; kills++) {
           await pause(200 + random() * 1500)
-          await server.kill()
+          await sink.kill()
           await pause(random() * 1000)
-          await server.start()
+          await sink.start()
         }
       }
-      const redis = redisTurns()
-      for (let run = 0; run <= GATEWAY_KILLS; run++) {
-        const args = [kind, server.url, folder, String(acknowledged + 1), String(EVENTS)]
+      const sinkIsThere = sinkTurns()
+      for (let run = 0; run <= gatewayKills; run++) {
+        const args = [kind, sink.address, folder, String(acknowledged + 1), String(events)]
         const child = spawnTied(process.execPath, [CHILD, ...args], {
           cwd: tmpdir(),
           env: { NO_COLOR: '1' },
           deathSignal: 'SIGKILL',
         })
-        const lines = createInterface({ input: child.stdout! })
+        sink.begin(child.stdout!)
+        const lines = createInterface({ input: child.stderr! })
         lines.on('line', (line) => {
-          acknowledged = Math.max(acknowledged, Number(line))
+          if (/^\d+$/.test(line)) acknowledged = Math.max(acknowledged, Number(line))
         })
         const read = new Promise((resolve) => lines.once('close', resolve))
         const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
-        if (run < GATEWAY_KILLS) {
+        if (run < gatewayKills) {
           // Not while it still starts, however slow that is; but Redis may be away just then.
           const begun = new Promise((resolve) => lines.once('line', resolve))
           await Promise.race([begun, pause(1000), ended])
@@ -69,36 +67,16 @@ describe.each(KINDS)('%s, gateway and Redis killed with -9', (kind) => {
           child.kill('SIGKILL')
           await ended
         } else {
-          await redis
+          await sinkIsThere
           expect(await ended).toBe(0)
         }
         await read
       }
       rmSync(folder, { recursive: true })
-      if (kind === 'redis-marks') {
-        const lists = await bareLists(admin)
-        admin.disconnect()
-        // Neither lost nor repeated, and each list in its order, though a bare payload tells nothing of repeats.
-        for (const list of lists) expect(list).toEqual([...list].sort((a, b) => a - b))
-        const all = Array.from({ length: EVENTS }, (_, index) => index + 1)
-        expect(lists.flat().sort((a, b) => a - b)).toEqual(all)
-        return
-      }
-      const arrived = await (kind === 'redis-list'
-        ? receivedFrom(admin)
-        : receivedFromStreams(admin))
-      admin.disconnect()
-      const missing = missingOf(arrived)
-      expect(missing).toEqual([])
-      expectOrder(arrived, kind === 'redis-stream')
+      await sink.expectAll(events)
     },
   )
 })
-
-function missingOf(arrived: readonly Received[]): number[] {
-  const seen = new Set(arrived.map((event) => event.sequence))
-  return Array.from({ length: EVENTS }, (_, index) => index + 1).filter((s) => !seen.has(s))
-}
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
