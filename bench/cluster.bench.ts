@@ -53,7 +53,7 @@ try {
     }
   }
 } finally {
-  await Promise.all([servers.etcd.stop(), servers.redis.stop(), servers.postgres.stop()])
+  await Promise.all([servers.redis.stop(), servers.postgres.stop()])
 }
 process.exit(report.finish())
 

@@ -25,6 +25,7 @@ const { scenario } = flags
 const isEvent = scenario === 'storm' || scenario === 'reconnect' || scenario === 'stall'
 try {
   if (isEvent) await runEvent(flags, report)
+  else if (scenario === 'workers') await compareWorkers()
   else await compare()
 } catch (error) {
   report.problem(scenario, error)
@@ -54,6 +55,48 @@ async function compare(): Promise<void> {
       }
     }
     tell(slices)
+  } finally {
+    await stage.close()
+  }
+}
+
+/** The same shards and load on one worker and on two that share them. */
+async function compareWorkers(): Promise<void> {
+  const stage = await Stage.open(flags, mixOf(flags), ['gateway'])
+  const onSignal = (): void => void stage.close().finally(() => process.exit(1))
+  process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
+  try {
+    const { rounds, seconds } = flags.bench
+    const slices = new Map<number, Slice[]>([
+      [1, []],
+      [2, []],
+    ])
+    for (let round = 0; round < rounds; round++) {
+      for (const workers of round % 2 === 0 ? [1, 2] : [2, 1]) {
+        const contender = await stage.contender('gateway', flags.shards, workers)
+        const slice = await runSlice(stage, contender, flags.rate, seconds / rounds)
+        await stage.leave(contender)
+        slices.get(workers)!.push(slice)
+        if (process.env.BENCH_VERBOSE) console.error(workers, JSON.stringify(slice))
+      }
+    }
+    const perCpuSecond = (workers: number): number[] =>
+      slices.get(workers)!.map(({ microsPerEvent }) => 1e6 / microsPerEvent)
+    const [one, two] = [perCpuSecond(1), perCpuSecond(2)]
+    const ratios = two.map((value, round) => value / one[round]!)
+    const ratio = median(ratios)
+    report.add({
+      row: 'workers: events per CPU second of two',
+      unit: '/s',
+      ours: median(two),
+      rival: median(one),
+      rival_name: 'one worker',
+      ratio,
+      spread: [Math.min(...ratios), Math.max(...ratios)],
+      aim: '>= 0.9',
+      met: ratio >= 0.9,
+      correct: [...slices.values()].flat().every(({ isComplete }) => isComplete),
+    })
   } finally {
     await stage.close()
   }

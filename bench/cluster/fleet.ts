@@ -24,18 +24,13 @@ const extension = extname(fileURLToPath(import.meta.url))
 const PROGRAM = fileURLToPath(new URL(`../../cmd/gateway/main${extension}`, import.meta.url))
 
 export interface Servers {
-  readonly etcd: TestServer
   readonly redis: TestServer
   readonly postgres: TestServer
 }
 
 export async function startServers(): Promise<Servers> {
-  const [etcd, redis, postgres] = await Promise.all([
-    startEtcd(),
-    startRedis(),
-    startPostgres({ fsync: false }),
-  ])
-  return { etcd, redis, postgres }
+  const [redis, postgres] = await Promise.all([startRedis(), startPostgres({ fsync: false })])
+  return { redis, postgres }
 }
 
 export class Worker {
@@ -84,17 +79,29 @@ export class Worker {
   }
 }
 
-/** One fleet on the servers: names, keys and database are its own, so that several follow each other. */
+/**
+ * One fleet on the servers: names, keys, database and etcd are its own, so that several follow each other. A shared etcd would
+ * keep the identify permits of the fleet before, whose workers were killed, until their lease is over.
+ */
 export class BenchFleet {
   readonly sim: Sim
   readonly workers: Worker[] = []
   readonly shardCount: number
   readonly prefix: string
   readonly databaseUrl: string
+  readonly #etcd: TestServer
   readonly #argv: readonly string[]
 
-  private constructor(sim: Sim, shardCount: number, name: string, url: string, argv: string[]) {
+  private constructor(
+    sim: Sim,
+    etcd: TestServer,
+    shardCount: number,
+    name: string,
+    url: string,
+    argv: string[],
+  ) {
     this.sim = sim
+    this.#etcd = etcd
     this.shardCount = shardCount
     this.prefix = `bench:${name}:`
     this.databaseUrl = url
@@ -106,6 +113,7 @@ export class BenchFleet {
     name: string,
     options: Partial<SimOptions> & { readonly shards: number },
   ): Promise<BenchFleet> {
+    const etcd = await startEtcd()
     const sim = await startSim({
       guilds: 2 * options.shards,
       membersMax: 50,
@@ -121,7 +129,7 @@ export class BenchFleet {
     await admin.end()
     const url = new URL(servers.postgres.url)
     url.pathname = `/${name}`
-    return new BenchFleet(sim, options.shards, name, url.toString(), [
+    return new BenchFleet(sim, etcd, options.shards, name, url.toString(), [
       '-prod',
       '-addr=none',
       '-http=127.0.0.1:0',
@@ -132,7 +140,7 @@ export class BenchFleet {
       `-lease-ttl=${TTL_SECONDS}`,
       `-rebalance-settle=${SETTLE_SECONDS}`,
       '-rebalance-percent=100',
-      `-etcd=${servers.etcd.url}`,
+      `-etcd=${etcd.url}`,
       `-psql=${url.toString()}`,
       `-redis=${servers.redis.url}`,
       `-redis-prefix=bench:${name}:`,
@@ -187,7 +195,7 @@ export class BenchFleet {
   async end(): Promise<void> {
     for (const worker of this.workers) worker.kill('SIGKILL')
     await Promise.all(this.workers.map((worker) => worker.ended))
-    await this.sim.stop()
+    await Promise.all([this.sim.stop(), this.#etcd.stop()])
   }
 }
 

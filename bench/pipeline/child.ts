@@ -119,3 +119,16 @@ export class Child {
 function hasTaskset(): boolean {
   return ['/usr/bin/taskset', '/bin/taskset'].some((path) => existsSync(path))
 }
+
+/** What several processes cost together. */
+export function costOf(children: readonly Child[]): Cost {
+  const costs = children.map((child) => child.cost())
+  const sum = (of: (cost: Cost) => number): number =>
+    costs.reduce((total, cost) => total + of(cost), 0)
+  return {
+    atMs: costs.at(-1)!.atMs,
+    userSeconds: sum(({ userSeconds }) => userSeconds),
+    systemSeconds: sum(({ systemSeconds }) => systemSeconds),
+    rssBytes: sum(({ rssBytes }) => rssBytes),
+  }
+}

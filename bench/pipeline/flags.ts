@@ -13,6 +13,7 @@ export const SCENARIOS = [
   'reconnect',
   'stall',
   'soak',
+  'workers',
 ] as const
 export type Scenario = (typeof SCENARIOS)[number]
 
@@ -42,9 +43,12 @@ const RATES: Readonly<Record<Scenario, number | null>> = {
   reconnect: 5000,
   stall: 2000,
   soak: 2000,
+  workers: 20_000,
 }
 const SHARDS: Readonly<Partial<Record<Scenario, number>>> = { few: 16, storm: 16 }
-const SECONDS: Readonly<Partial<Record<Scenario, number>>> = { soak: 1200, stall: 10 }
+const SECONDS: Readonly<Partial<Record<Scenario, number>>> = { soak: 1200, stall: 10, workers: 18 }
+/** In `workers` all shards connect anew in each round. */
+const ROUNDS: Readonly<Partial<Record<Scenario, number>>> = { soak: 1, stall: 1, workers: 3 }
 /** The soak's hour. */
 const SECONDS_MAX = 3600
 const OWN = [
@@ -83,7 +87,7 @@ export function readPipelineFlags(argv: readonly string[]): PipelineFlags {
       rest,
       {
         seconds: SECONDS[scenario] ?? 30,
-        rounds: scenario === 'soak' || scenario === 'stall' ? 1 : 5,
+        rounds: ROUNDS[scenario] ?? 5,
         json: false,
         only: '',
       },

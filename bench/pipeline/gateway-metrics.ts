@@ -42,3 +42,23 @@ export async function readGatewayMetrics(url: string): Promise<GatewayMetrics> {
     ready: sum('gateway_shards', 'state="ready"'),
   }
 }
+
+/** Of several workers: times of the loop are the longest, everything else is the sum. */
+export function addGatewayMetrics(all: readonly GatewayMetrics[]): GatewayMetrics {
+  const sum = (of: (one: GatewayMetrics) => number): number =>
+    all.reduce((total, one) => total + of(one), 0)
+  const longest = (of: (one: GatewayMetrics) => number): number => Math.max(...all.map(of))
+  return {
+    loopP50Ms: longest(({ loopP50Ms }) => loopP50Ms),
+    loopP99Ms: longest(({ loopP99Ms }) => loopP99Ms),
+    loopMaxMs: longest(({ loopMaxMs }) => loopMaxMs),
+    gcMs: sum(({ gcMs }) => gcMs),
+    delivered: sum(({ delivered }) => delivered),
+    flushes: sum(({ flushes }) => flushes),
+    cacheRows: sum(({ cacheRows }) => cacheRows),
+    cacheBatches: sum(({ cacheBatches }) => cacheBatches),
+    gapEvents: sum(({ gapEvents }) => gapEvents),
+    parks: sum(({ parks }) => parks),
+    ready: sum(({ ready }) => ready),
+  }
+}

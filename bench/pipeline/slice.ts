@@ -1,5 +1,6 @@
 /** One turn of one contender: load, cost and count over some seconds, then everything that was sent comes out. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { costOf } from './child.ts'
 import type { GatewayMetrics } from './gateway-metrics.ts'
 import type { ConsumerState, RivalState } from './messages.ts'
 import type { Contender, Stage } from './stage.ts'
@@ -35,7 +36,8 @@ export async function runSlice(
   rate: number | null,
   seconds: number,
 ): Promise<Slice> {
-  const { group, child } = contender
+  const { group } = contender
+  const children = [contender.child, ...contender.others]
   const isPushing = group !== 'floor'
   if (isPushing) {
     await stage.watch(contender)
@@ -50,9 +52,9 @@ export async function runSlice(
   const figuresA = await figures(stage, contender)
   const generatorA = stage.generator.cost()
   const doneA = await stage.done(contender)
-  const a = child.cost()
+  const a = costOf(children)
   await sleep(seconds * 1000)
-  const b = child.cost()
+  const b = costOf(children)
   const doneB = await stage.done(contender)
   const generatorB = stage.generator.cost()
   const figuresB = await figures(stage, contender)

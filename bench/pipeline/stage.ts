@@ -6,10 +6,15 @@ import { extname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { freePort } from '../../tests/support/server-process.ts'
-import { startPostgres, startRedis, type TestServer } from '../../tests/support/servers.ts'
+import {
+  startEtcd,
+  startPostgres,
+  startRedis,
+  type TestServer,
+} from '../../tests/support/servers.ts'
 import { Child } from './child.ts'
 import type { PipelineFlags } from './flags.ts'
-import { type GatewayMetrics, readGatewayMetrics } from './gateway-metrics.ts'
+import { addGatewayMetrics, type GatewayMetrics, readGatewayMetrics } from './gateway-metrics.ts'
 import type {
   ConsumerCommand,
   ConsumerState,
@@ -33,6 +38,8 @@ const ROW_EVENTS = ['PRESENCE_UPDATE', 'GUILD_MEMBER_UPDATE']
 export interface Contender {
   readonly group: Group
   readonly child: Child
+  /** Workers of the fleet beside `child`; only a gateway has some. */
+  readonly others: readonly Child[]
   /** Key prefix of its lists; '' when it pushes nothing. */
   readonly prefix: string
 }
@@ -42,10 +49,11 @@ export class Stage {
   readonly #dir: string
   readonly redis: TestServer
   readonly #postgres: TestServer
+  #etcd: TestServer | null = null
   readonly generator: Child
   readonly #ready: GeneratorReady
   readonly consumer: Child
-  #httpUrl = ''
+  #httpUrls: readonly string[] = []
   readonly #contenders: Contender[] = []
 
   private constructor(
@@ -79,38 +87,14 @@ export class Stage {
     return new Stage(flags, dir, servers, generator, ready, consumer)
   }
 
-  /** Starts a contender and waits until all its shards stream. */
-  async contender(group: Group, shards = this.#flags.shards): Promise<Contender> {
-    const prefix = group === 'floor' ? '' : `${group}:${shards}:`
-    const env = {
-      NODE_EXTRA_CA_CERTS: join(this.#dir, 'ca.pem'),
-      DISCORD_TOKEN: TOKEN,
-      GATEWAY_DATA: join(this.#dir, 'data'),
-    }
+  /** Starts a contender and waits until all its shards stream; with several workers they share the shards. */
+  async contender(group: Group, shards = this.#flags.shards, workers = 1): Promise<Contender> {
+    const prefix = group === 'floor' ? '' : `${group}:${shards}:${workers}:`
+    const env = { NODE_EXTRA_CA_CERTS: join(this.#dir, 'ca.pem'), DISCORD_TOKEN: TOKEN }
     let child: Child
+    let others: Child[] = []
     if (group === 'gateway') {
-      const http = `127.0.0.1:${await freePort()}`
-      this.#httpUrl = `http://${http}`
-      const { cache, compression, nodeArgs, scenario } = this.#flags
-      // What stands still is the sink in `stall`, where the disk takes over; elsewhere it is the bench itself that is
-      // slower than the gateway, and neither the disk nor the bound of a list that nobody reads belong to the path.
-      const whenFull = scenario === 'stall' ? 'spill' : 'block'
-      child = new Child({
-        name: 'gateway',
-        file: fileURLToPath(new URL(`../../cmd/gateway/main${EXTENSION}`, import.meta.url)),
-        args: [
-          ['-psql', this.#postgres.url, '-redis', this.redis.url, '-redis-prefix', prefix],
-          ['-discord-api', this.#ready.api, '-shards', String(shards), '-addr', 'none'],
-          ['-http', http, '-cache', cache ? 'default' : 'none', '-name', 'bench'],
-          ['-compress', `${compression}-stream`, '-intents', 'all', '-prod'],
-          ['-log-level', 'warn', '-queue-bytes-max', String(256 << 20)],
-          ['-queue-max', '0', '-when-full', whenFull],
-        ].flat(),
-        core: CONTENDER_CORE,
-        env,
-        nodeArgs,
-        log: join(this.#dir, `gateway-${shards}.log`),
-      })
+      ;[child, ...others] = await this.#gateways(shards, workers, prefix, env)
     } else {
       const options: RivalOptions = {
         api: this.#ready.api,
@@ -123,7 +107,7 @@ export class Stage {
       }
       child = start(group, this.#dir, CONTENDER_CORE, [JSON.stringify(options)], env)
     }
-    const contender = { group, child, prefix }
+    const contender = { group, child, others, prefix }
     this.#contenders.push(contender)
     const deadline = performance.now() + CONNECT_MS_MAX
     for (;;) {
@@ -133,10 +117,54 @@ export class Stage {
       if (performance.now() > deadline) {
         throw new Error(`${group}: ${open} of ${shards} shards connected; its log: ${child.log()}`)
       }
-      child.mustRun()
+      for (const one of [child, ...others]) one.mustRun()
       await sleep(200)
     }
     return contender
+  }
+
+  async #gateways(
+    shards: number,
+    workers: number,
+    prefix: string,
+    env: Readonly<Record<string, string>>,
+  ): Promise<[Child, ...Child[]]> {
+    const { cache, compression, nodeArgs, scenario } = this.#flags
+    // What stands still is the sink in `stall`, where the disk takes over; elsewhere it is the bench itself that is
+    // slower than the gateway, and neither the disk nor the bound of a list that nobody reads belong to the path.
+    const whenFull = scenario === 'stall' ? 'spill' : 'block'
+    const urls: string[] = []
+    const gateway = async (worker: number): Promise<Child> => {
+      const http = `127.0.0.1:${await freePort()}`
+      urls.push(`http://${http}`)
+      const fleet: string[] = []
+      if (workers > 1) {
+        this.#etcd ??= await startEtcd()
+        fleet.push('-etcd', this.#etcd.url, '-podId', `w${worker}`)
+        fleet.push('-max-shards', String(Math.ceil(shards / workers)))
+      }
+      return new Child({
+        name: 'gateway',
+        file: fileURLToPath(new URL(`../../cmd/gateway/main${EXTENSION}`, import.meta.url)),
+        args: [
+          ['-psql', this.#postgres.url, '-redis', this.redis.url, '-redis-prefix', prefix],
+          ['-discord-api', this.#ready.api, '-shards', String(shards), '-addr', 'none'],
+          ['-http', http, '-cache', cache ? 'default' : 'none', '-name', 'bench', ...fleet],
+          ['-compress', `${compression}-stream`, '-intents', 'all', '-prod'],
+          ['-log-level', 'warn', '-queue-bytes-max', String(256 << 20)],
+          ['-queue-max', '0', '-when-full', whenFull],
+        ].flat(),
+        core: CONTENDER_CORE,
+        env: { ...env, GATEWAY_DATA: join(this.#dir, `data-${worker}`) },
+        nodeArgs,
+        log: join(this.#dir, `gateway-${shards}-${workers}-${worker}.log`),
+      })
+    }
+    const first = await gateway(1)
+    const gateways: [Child, ...Child[]] = [first]
+    for (let worker = 2; worker <= workers; worker++) gateways.push(await gateway(worker))
+    this.#httpUrls = urls
+    return gateways
   }
 
   /** What a gateway with a single shard holds: what is above it belongs to the shards. */
@@ -167,20 +195,22 @@ export class Stage {
     return (await contender.child.ask<RivalState>({})).events
   }
 
-  metrics(): Promise<GatewayMetrics> {
-    return readGatewayMetrics(this.#httpUrl)
+  /** Of all workers of the gateway that was started last. */
+  async metrics(): Promise<GatewayMetrics> {
+    return addGatewayMetrics(await Promise.all(this.#httpUrls.map(readGatewayMetrics)))
   }
 
   /** Ends a contender before the others. */
   async leave(contender: Contender): Promise<void> {
-    await contender.child.stop()
+    await Promise.all([contender.child, ...contender.others].map((child) => child.stop()))
     this.#contenders.splice(this.#contenders.indexOf(contender), 1)
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#contenders.map(({ child }) => child.stop()))
+    const children = this.#contenders.flatMap(({ child, others }) => [child, ...others])
+    await Promise.all(children.map((child) => child.stop()))
     await Promise.all([this.generator.stop(), this.consumer.stop()])
-    await Promise.all([this.redis.stop(), this.#postgres.stop()])
+    await Promise.all([this.redis.stop(), this.#postgres.stop(), this.#etcd?.stop()])
     rmSync(this.#dir, { recursive: true, force: true })
   }
 }
