@@ -1,5 +1,6 @@
 /** `-workers N` as an operator runs it, on real servers. */
 import { readFileSync } from 'node:fs'
+import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startSim, type Sim } from '../../sim/index.ts'
 import { freshDatabase, type FreshDatabase } from '../support/postgres.ts'
@@ -61,6 +62,16 @@ describe('one parent of two workers', () => {
     return until(isConnected, { timeoutMs: 30_000, what: 'every shard connected' })
   }
 
+  async function storedSessions(): Promise<number> {
+    const client = new Client({ connectionString: database.url })
+    await client.connect()
+    const { rows } = await client.query<{ count: string }>(
+      'select count(*) from gateway_sessions where session_id is not null',
+    )
+    await client.end()
+    return Number(rows[0]!.count)
+  }
+
   function children(): number[] {
     const text = readFileSync(`/proc/${parent.pid}/task/${parent.pid}/children`, 'utf8').trim()
     return text === '' ? [] : text.split(' ').map(Number)
@@ -83,6 +94,8 @@ describe('one parent of two workers', () => {
   })
 
   test('starts a worker again that was killed, and no shard identifies', async () => {
+    // A session that is not stored yet dies with its process.
+    await until(async () => (await storedSessions()) === SHARDS, { what: 'every session stored' })
     process.kill(children()[0]!, 'SIGKILL')
     await parent.line('worker ended, it is started again')
     await until(() => children().length === 2, { timeoutMs: 20_000, what: 'two workers' })
