@@ -19,7 +19,7 @@ export interface CommandContext {
   /** Of -addr. */
   readonly addresses: readonly string[]
   readonly args: readonly string[]
-  /** Of -events, -shards and -guilds. */
+  /** Of -events, -shard and -guilds. */
   readonly filter: TailFilter
   /** Of -count; null: not given. */
   readonly eventsMax: number | null
@@ -167,7 +167,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   tail: {
     args: [],
     sentence:
-      'Prints the events of all workers as they come, each a line of JSON, until Ctrl-C or -count; -events, -shards and -guilds choose. Needs a destination of the kind grpc-subscribe.',
+      'Prints the events of all workers as they come, each a line of JSON, until Ctrl-C or -count; -events, -shard and -guilds choose. Needs a destination of the kind grpc-subscribe.',
     async run({ client, addresses, filter, eventsMax, output, clock }) {
       const { leftOut } = await tail({
         filter,

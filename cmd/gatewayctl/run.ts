@@ -117,7 +117,7 @@ function filterOf(values: Values): TailFilter {
   }
   return {
     events: listOf(values.get('events')),
-    shards: numbers('shards', /^[0-9]{1,6}$/, 'numbers of shards').map(Number),
+    shards: numbers('shard', /^[0-9]{1,6}$/, 'numbers of shards').map(Number),
     guild_ids: numbers('guilds', /^[0-9]{1,20}$/, 'ids of guilds'),
   }
 }

@@ -47,10 +47,10 @@ export const GATEWAYCTL_OPTIONS: readonly Option[] = [
       'Of tail: names of the events to show, comma-separated. Default: all but GUILD_MEMBERS_CHUNK.',
   },
   {
-    flag: 'shards',
+    flag: 'shard',
     kind: 'text',
     default: '',
-    sentence: 'Of tail: shards to show, comma-separated.',
+    sentence: 'Of tail: the shard to show, or several, comma-separated.',
   },
   {
     flag: 'guilds',

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import {
   ConfigError,
   GATEWAY_OPTIONS,
+  GATEWAYCTL_OPTIONS,
   type GatewayConfig,
   readGatewayConfig,
   renderHelp,
@@ -213,4 +214,11 @@ test('-members is all, none or <=N, and needs the intent and rows to keep member
   expect(failure([...token, '-members=some']).code).toBe('CONFIG_BAD_VALUE')
   expect(failure(['-token', 'x', '-intents=fast', '-members=all']).code).toBe('CONFIG_MEMBERS')
   expect(failure([...token, '-cache=none', '-members=all']).code).toBe('CONFIG_MEMBERS')
+})
+
+test('what gatewayctl reads from the environment of a gateway means the same to both', () => {
+  // It is run in the container of a worker: GATEWAY_SHARDS=720 is no filter.
+  const ofGateway = new Set(GATEWAY_OPTIONS.map(({ flag }) => flag))
+  const shared = GATEWAYCTL_OPTIONS.map(({ flag }) => flag).filter((flag) => ofGateway.has(flag))
+  expect(shared).toEqual(['addr', 'admin-token'])
 })
