@@ -31,8 +31,7 @@ import {
   userIdOfToken,
 } from '../../src/discord/index.ts'
 import {
-  CommandList,
-  CommandStream,
+  CommandSource,
   eventsService,
   Push,
   SpillLedger,
@@ -412,12 +411,12 @@ async function start(
     counters: metrics,
   })
   const json = new JsonCommands({ commands, clock, log })
-  const CommandSource = config.commands?.form === 'stream' ? CommandStream : CommandList
   const commandSource =
     config.commands === null
       ? null
       : new CommandSource({
           ...common,
+          form: config.commands.form,
           address: config.commands.address.reveal(),
           key: config.commands.key,
           connectionName: worker,

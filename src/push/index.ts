@@ -18,8 +18,7 @@ export type {
   WhenFull,
 } from './ports.ts'
 export { Push } from './push.ts'
-export { CommandList } from './redis/command-list.ts'
-export { CommandStream } from './redis/command-stream.ts'
+export { CommandSource } from './redis/command-source.ts'
 export { RedisDestination } from './redis/destination.ts'
 export { redisList, redisStream } from './redis/kinds.ts'
 export type { RedisListOptions, RedisStreamOptions } from './redis/kinds.ts'

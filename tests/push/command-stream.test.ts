@@ -2,7 +2,7 @@
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { memoryCounters, seededRandom, silentLog, systemClock } from '../../src/base/index.ts'
-import { CommandStream } from '../../src/push/index.ts'
+import { CommandSource } from '../../src/push/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { sharedRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
@@ -10,7 +10,7 @@ import { until } from '../support/until.ts'
 const redis = sharedRedis()
 const key = `${redis.prefix}commands-stream`
 const replies = `${redis.prefix}stream-replies`
-const sources: CommandStream[] = []
+const sources: CommandSource[] = []
 let client: Redis
 
 beforeAll(() => {
@@ -25,10 +25,11 @@ afterEach(async () => {
 afterAll(() => client.disconnect())
 
 function start(
-  handle: ConstructorParameters<typeof CommandStream>[0]['handle'],
+  handle: ConstructorParameters<typeof CommandSource>[0]['handle'],
   options: { staleMs?: number; clock?: FakeClock } = {},
-): CommandStream {
-  const source = new CommandStream({
+): CommandSource {
+  const source = new CommandSource({
+    form: 'stream',
     address: redis.url,
     key,
     connectionName: 'stream-test',

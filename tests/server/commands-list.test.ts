@@ -8,7 +8,7 @@ import {
   silentLog,
   systemClock,
 } from '../../src/base/index.ts'
-import { CommandList } from '../../src/push/index.ts'
+import { CommandSource } from '../../src/push/index.ts'
 import { JsonCommands } from '../../src/server/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { sharedRedis } from '../support/redis.ts'
@@ -18,7 +18,7 @@ import { type CommandsWorld, startCommandsWorld } from './commands-world.ts'
 const redis = sharedRedis()
 const key = `${redis.prefix}commands`
 const replies = `${redis.prefix}replies`
-const lists: CommandList[] = []
+const lists: CommandSource[] = []
 let client: Redis
 
 beforeAll(() => {
@@ -33,10 +33,11 @@ afterEach(async () => {
 afterAll(() => client.disconnect())
 
 function start(
-  handle: ConstructorParameters<typeof CommandList>[0]['handle'],
+  handle: ConstructorParameters<typeof CommandSource>[0]['handle'],
   options: { staleMs?: number; clock?: FakeClock } = {},
-): CommandList {
-  const list = new CommandList({
+): CommandSource {
+  const list = new CommandSource({
+    form: 'list',
     address: redis.url,
     key,
     connectionName: 'test',
